@@ -76,7 +76,7 @@ def test_gradients_are_equal_in_single_precision(name: str) -> None:
     assert relative_gap(whole, cut) < 1e-6
 
 
-@pytest.mark.parametrize("name", ["aot", "dpo", "kto", "robust_em", "terms"])
+@pytest.mark.parametrize("name", ["aot", "bco", "dpo", "kto", "robust_em", "tdpo2", "terms"])
 def test_two_processes_equal_one(name: str, tmp_path: Path) -> None:
     one, gradients, metrics, _ = worlds.fit(name, 8, 1)
     two, two_gradients, two_metrics = processes(2, tmp_path, name, "4", "1")

@@ -18,7 +18,18 @@ from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback, TrainingArguments
 
 from prefine.adapters import CausalLM
-from prefine.objectives import aot, dpo, kto, plackett_luce, robust_em, sft, simpo
+from prefine.objectives import (
+    alpha_dpo,
+    aot,
+    bco,
+    dpo,
+    kto,
+    plackett_luce,
+    robust_em,
+    sft,
+    simpo,
+    tdpo2,
+)
 from prefine.scores import Term
 from prefine.training.reference import ModuleReference
 from prefine.training.rows import EncodedRows
@@ -48,6 +59,9 @@ OBJECTIVES: dict[str, tuple[Any, str]] = {
         "pair",
     ),
     "aot": (lambda: partial(aot, beta=1.0), "equal"),
+    "bco": (lambda: bco(beta=1.0), "point"),
+    "alpha_dpo": (lambda: alpha_dpo(beta=1.0), "pair"),
+    "tdpo2": (lambda: partial(tdpo2, beta=1.0), "pair"),
 }
 
 
