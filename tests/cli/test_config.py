@@ -35,6 +35,7 @@ def test_a_configuration_becomes_a_run_yaml(file: Path, tmp_path: Path) -> None:
         "model": "org/model",
         "data": "org/data",
         "out": "out/dpo",
+        "training": {"num_train_epochs": 3, "warmup_steps": 0, "learning_rate": 1e-6},
     }
     assert "trust_remote_code: prefine never runs code that comes with a model" in done.stderr
     out = tmp_path / "run.yaml"

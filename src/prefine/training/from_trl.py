@@ -1,15 +1,16 @@
 """From a configuration of TRL 1.16 to one of prefine: every key is carried over or named."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from prefine.errors import ConfigError
 from prefine.training.config import RENAMED, override
+from prefine.training.trl_losses import DEFAULTS, LOSSES, PAIR_LOSSES
 
 Values = Mapping[str, Any]
 
-METHODS = ("sft", "reward", "dpo", "kto", "cpo", "orpo")
+METHODS = tuple(LOSSES)
 
 TELLING = {
     "completion_only_loss": "sft",
@@ -28,6 +29,13 @@ TELLING = {
     "simpo_gamma": "cpo",
 }
 """Keys that only one of TRL's trainers has."""
+
+TELLING_LOSSES = {
+    "dpo": PAIR_LOSSES.keys() - {"sigmoid", "hinge", "ipo"},
+    "kto": {"kto", "apo_zero_unpaired"},
+    "cpo": {"simpo", "alphapo"},
+}
+"""Values of `loss_type` that only one of TRL's trainers has."""
 
 MOVED = {
     "model_name_or_path": "model",
@@ -95,30 +103,11 @@ NAMED = {
 }
 """Keys without a counterpart, and why none is missed."""
 
-PAIR_LOSSES: Mapping[str, tuple[str, dict[str, str]]] = {
-    "sigmoid": ("dpo", {"beta": "beta"}),
-    "hinge": ("hinge", {"beta": "beta"}),
-    "ipo": ("ipo", {"beta": "tau"}),
-    "exo_pair": ("exo_preference", {"beta": "beta", "label_smoothing": "smoothing"}),
-    "nca_pair": ("nca", {"beta": "beta"}),
-    "robust": ("robust_dpo", {"beta": "beta", "label_smoothing": "label_noise"}),
-    "sppo_hard": ("sppo", {"beta": "beta"}),
-    "aot": ("aot", {"beta": "beta", "label_smoothing": "label_noise"}),
-    "aot_unpaired": ("aot", {"beta": "beta", "label_smoothing": "label_noise"}),
-    "apo_zero": ("apo_zero", {"beta": "beta"}),
-    "apo_down": ("apo_down", {"beta": "beta"}),
-    "discopop": ("discopop", {"beta": "beta", "discopop_tau": "temperature"}),
-    "sigmoid_norm": ("length_normalised_dpo", {"beta": "beta"}),
-    "sft": ("sft", {}),
-}
-"""`loss_type` of TRL's DPO -> objective, and which keys become which options."""
+TRAINING = {"num_train_epochs": 3, "warmup_steps": 0}
+"""Defaults of `transformers` that a run of prefine's does not have."""
 
-DIVERGENCES = {
-    "reverse_kl": "reverse_kl",
-    "forward_kl": "forward_kl",
-    "js_divergence": "js",
-    "alpha_divergence": "alpha",
-}
+SYNC = {"ref_model_sync_steps": 512, "ref_model_mixup_alpha": 0.6}
+"""Defaults of TRL for a reference that follows the policy."""
 
 
 @dataclass
@@ -151,16 +140,24 @@ def translate(values: Values, method: str = "auto") -> Translation:
     Example:
         >>> found = translate({"loss_type": "ipo", "beta": 0.2, "learning_rate": 1e-6,
         ...                    "trust_remote_code": True}, method="dpo")
-        >>> found.config
-        {'objective': 'ipo', 'options': {'tau': 0.2}, 'training': {'learning_rate': 1e-06}}
+        >>> found.config["objective"], found.config["options"]
+        ('ipo', {'tau': 0.2})
+        >>> found.config["training"]
+        {'num_train_epochs': 3, 'warmup_steps': 0, 'learning_rate': 1e-06}
         >>> found.notes
         {'trust_remote_code': 'prefine never runs code that comes with a model'}
     """
     method = _method(values) if method == "auto" else method
-    if method not in READERS:
+    if method not in LOSSES:
         raise ConfigError(f"`method` must be auto or one of {', '.join(METHODS)}, got {method!r}.")
-    made = Translation()
-    read = READERS[method](values, made) | _shared(values, made)
+    loss = LOSSES[method](values)
+    made = Translation(notes=loss.notes)
+    made.put("objective", loss.objective)
+    for option, value in loss.options.items():
+        made.put(f"options.{option}", value)
+    for key, value in (TRAINING | {"learning_rate": DEFAULTS[method]["learning_rate"]}).items():
+        made.put(f"training.{key}", value)
+    read = (DEFAULTS[method].keys() - {"learning_rate"}) | _shared(values, made)
     for key, value in values.items():
         if key not in read:
             _carry(key, value, made)
@@ -169,8 +166,11 @@ def translate(values: Values, method: str = "auto") -> Translation:
 
 def _method(values: Values) -> str:
     told = {TELLING[key] for key in values if key in TELLING}
-    if str(values.get("loss_type")) in set(PAIR_LOSSES) - {"sigmoid", "hinge", "ipo"}:
-        told.add("dpo")
+    told |= {
+        method
+        for method, losses in TELLING_LOSSES.items()
+        if str(values.get("loss_type")) in losses
+    }
     if len(told) == 1:
         return told.pop()
     raise ConfigError(
@@ -184,8 +184,14 @@ def _shared(values: Values, made: Translation) -> set[str]:
     read = {key for key in values if key in ADAPTERS or key == "use_peft"}
     if values.get("use_peft"):
         made.put("lora", {})
-        for key in ADAPTERS.keys() & values.keys():
-            made.put(ADAPTERS[key], values[key])
+        for key, option in ADAPTERS.items():
+            if values.get(key) is not None:
+                made.put(option, values[key])
+        if values.get("lora_target_modules") is None:
+            made.notes["lora_target_modules"] = (
+                "every linear layer gets an adapter; TRL leaves the choice to peft, which knows "
+                "some models' names, mostly q_proj and v_proj"
+            )
     elif read - {"use_peft"}:
         made.notes |= {key: "is read only with use_peft" for key in sorted(read - {"use_peft"})}
     if "truncation_mode" in values:
@@ -195,11 +201,16 @@ def _shared(values: Values, made: Translation) -> set[str]:
         )
     if "precompute_ref_log_probs" in values:
         made.notes["precompute_ref_log_probs"] = "reference scores are always cached (reference)"
+    sync = {"ref_model_sync_steps": "every", "ref_model_mixup_alpha": "mix"}
     if values.get("sync_ref_model"):
-        made.put("reference_update.every", values.get("ref_model_sync_steps", 512))
-        made.put("reference_update.mix", values.get("ref_model_mixup_alpha", 0.6))
+        made.put("reference_update", {name: SYNC[key] for key, name in sync.items()})
+    for key in sync.keys() & values.keys():
+        if values.get("sync_ref_model"):
+            made.put(f"reference_update.{sync[key]}", values[key])
+        else:
+            made.notes[key] = "is read only with sync_ref_model"
     own = {"truncation_mode", "precompute_ref_log_probs", "sync_ref_model"}
-    return read | own | {"ref_model_sync_steps", "ref_model_mixup_alpha"}
+    return read | own | sync.keys()
 
 
 def _carry(key: str, value: Any, made: Translation) -> None:
@@ -215,133 +226,3 @@ def _carry(key: str, value: Any, made: Translation) -> None:
         made.put(f"training.{key}", value)
     else:
         made.notes[key] = "is no key of TRL 1.16 or transformers 5 that prefine knows"
-
-
-def _options(values: Values, names: Mapping[str, str], made: Translation) -> set[str]:
-    for key, option in names.items():
-        if key in values:
-            made.put(f"options.{option}", values[key])
-    return set(names) & values.keys()
-
-
-def _dpo(values: Values, made: Translation) -> set[str]:
-    kinds = values.get("loss_type", "sigmoid")
-    kinds = [kinds] if isinstance(kinds, str) else list(kinds)
-    weights = list(values.get("loss_weights") or [1.0] * len(kinds))
-    read = {"loss_type", "loss_weights"}
-    if sorted(kinds) == ["sft", "sigmoid"] and len(weights) == 2:
-        by_kind = dict(zip(kinds, weights, strict=True))
-        made.put("objective", "rpo")
-        made.put("options.likelihood_weight", by_kind["sft"] / by_kind["sigmoid"])
-        return read | _options(values, {"beta": "beta"}, made)
-    if len(kinds) > 1:
-        raise ConfigError(
-            f"loss_type {kinds}: name a loss of your own that joins them, with "
-            "prefine.objectives.combine.weighted_sum; only DPO with SFT has a name (rpo)."
-        )
-    kind = kinds[0]
-    if kind == "bco_pair":
-        raise ConfigError(
-            "loss_type bco_pair: BCO takes single responses here. Train `bco`; the points of your "
-            "pairs are made for it."
-        )
-    if kind not in PAIR_LOSSES:
-        raise ConfigError(
-            f"loss_type {kind!r} has no counterpart. Known: {', '.join(PAIR_LOSSES)}."
-        )
-    objective, names = PAIR_LOSSES[kind]
-    changed, more = _changed_dpo(values, made) if kind == "sigmoid" else (None, set[str]())
-    made.put("objective", changed or objective)
-    if kind == "aot_unpaired":
-        made.put("options.paired", False)
-    read |= more | _options(values, names, made)
-    for key in ("label_smoothing", "discopop_tau", "ld_alpha", "use_weighting", *F_KEYS):
-        if key in values and key not in read:
-            read.add(key)
-            made.notes[key] = f"is not read by loss_type {kind}: TRL ignores it in silence"
-    return read
-
-
-F_KEYS = ("f_divergence_type", "f_alpha_divergence_coef")
-
-
-def _changed_dpo(values: Values, made: Translation) -> tuple[str | None, set[str]]:
-    """Options of TRL's sigmoid loss that are objectives of their own here."""
-    read: set[str] = set()
-    if values.get("ld_alpha") is not None:
-        made.put("options.tail_weight", values["ld_alpha"])
-        return "ld_dpo", {"ld_alpha"}
-    if values.get("use_weighting"):
-        made.put("options.clamp", False)
-        return "wpo", {"use_weighting"}
-    divergence = values.get("f_divergence_type")
-    if divergence not in (None, "reverse_kl"):
-        made.put("options.divergence", DIVERGENCES.get(str(divergence), divergence))
-        read |= {"f_divergence_type"}
-        if divergence == "alpha_divergence":
-            read |= {"f_alpha_divergence_coef"}
-            made.put("options.alpha", 1 - values.get("f_alpha_divergence_coef", 0.5))
-        return "f_dpo", read
-    return None, read
-
-
-def _kto(values: Values, made: Translation) -> set[str]:
-    if values.get("loss_type", "kto") == "apo_zero_unpaired":
-        made.put("objective", "apo_zero_unpaired")
-        return {"loss_type"} | _options(values, {"beta": "beta"}, made)
-    made.put("objective", "kto")
-    weights = ("beta", "desirable_weight", "undesirable_weight")
-    return {"loss_type"} | _options(values, {name: name for name in weights}, made)
-
-
-def _cpo(values: Values, made: Translation) -> set[str]:
-    kind, beta = values.get("loss_type", "sigmoid"), values.get("beta", 0.1)
-    read = {"loss_type", "beta", "cpo_alpha", "simpo_gamma", "alpha", "label_smoothing"}
-    likelihood = values.get("cpo_alpha", 1.0)
-    if kind == "simpo":
-        made.put("objective", "alphapo" if values.get("alpha") else "simpo")
-        made.put("options.beta", beta)
-        made.put("options.gamma_over_beta", values.get("simpo_gamma", 0.5) / beta)
-        if values.get("alpha"):
-            made.put("options.alpha", values["alpha"])
-        if likelihood:
-            made.notes["cpo_alpha"] = (
-                f"{likelihood:g} adds the likelihood of the chosen response to SimPO in TRL; join "
-                "simpo and on_chosen(sft) with prefine.objectives.combine.weighted_sum"
-            )
-        return read
-    if kind != "sigmoid":
-        raise ConfigError(f"loss_type {kind!r} of TRL's CPO has no counterpart.")
-    made.put("objective", "cpo")
-    made.put("options.beta", beta)
-    made.put("options.likelihood_weight", likelihood)
-    if values.get("label_smoothing"):
-        made.notes["label_smoothing"] = "cpo takes soft labels from the data (`prob`) instead"
-    return read
-
-
-def _orpo(values: Values, made: Translation) -> set[str]:
-    made.put("objective", "orpo")
-    return _options(values, {"beta": "odds_weight"}, made)
-
-
-def _reward(values: Values, made: Translation) -> set[str]:
-    made.put("objective", "reward")
-    return _options(values, {"center_rewards_coefficient": "centre"}, made)
-
-
-def _sft(values: Values, made: Translation) -> set[str]:
-    made.put("objective", "sft")
-    if values.get("loss_type", "nll") != "nll":
-        made.notes["loss_type"] = "sft is the negative log-likelihood"
-    return {"loss_type"}
-
-
-READERS: Mapping[str, Callable[[Values, Translation], set[str]]] = {
-    "sft": _sft,
-    "reward": _reward,
-    "dpo": _dpo,
-    "kto": _kto,
-    "cpo": _cpo,
-    "orpo": _orpo,
-}
