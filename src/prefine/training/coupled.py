@@ -16,6 +16,7 @@ from torch.nn.functional import pad
 from prefine.errors import ObjectiveError
 from prefine.protocols import Batch
 from prefine.scores import Scores, Term
+from prefine.training.terms import term_rows
 
 if TYPE_CHECKING:
     from prefine.training.trainer import PreferenceTrainer
@@ -31,8 +32,7 @@ def coupled_gradients(trainer: "PreferenceTrainer", batches: Sequence[Batch]) ->
         if not trainer.specs[t].coupled:
             continue
         scores = [
-            trainer.gathered(batch, term, *scored)
-            for batch, scored in zip(batches, items, strict=True)
+            term_rows(batch, term, *scored) for batch, scored in zip(batches, items, strict=True)
         ]
         gradients, value = _gradient(trainer, term, scores)
         for batch, gradient in zip(batches, gradients, strict=True):

@@ -17,16 +17,18 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from prefine.adapters import bind
-from prefine.errors import ConfigError, NonFiniteError, ObjectiveError, ReferenceMismatch
+from prefine.errors import ConfigError, NonFiniteError, ObjectiveError
 from prefine.objectives.declare import Loss, Spec, Stateful, name_of, spec
 from prefine.protocols import Adapter, Batch
-from prefine.scores import ItemScores, Needs, Scores, Term, gather
+from prefine.scores import ItemScores, Needs, Scores, Term
 from prefine.training.checkpoints import load_objective, save_whole
+from prefine.training.checks import check_finite, check_step_zero
 from prefine.training.coupled import coupled_gradients
 from prefine.training.metrics import Sums, add_sums, finish, metric_sums
 from prefine.training.moving_reference import MovingReference
 from prefine.training.reference import NoReference, Reference, evaluating, without_dropout
 from prefine.training.rows import EncodedRows, FilledSampler
+from prefine.training.terms import term_rows, total_weights, weight_of
 
 OnStep = Callable[[dict[str, Any]], None]
 
@@ -114,42 +116,6 @@ class PreferenceTrainer(Trainer):
             reference = replace(reference, value=reference.value.to(policy.value.dtype))
         return policy, reference
 
-    def gathered(
-        self, batch: Batch, term: Term, policy: ItemScores, reference: ItemScores | None
-    ) -> Scores:
-        """Gather item scores into the rows of one term."""
-        rows, index = dict(batch["rows"]), batch["index"]
-        if term.roles:
-            absent = torch.full_like(index[:, 0], -1)
-            index = torch.stack([batch["roles"].get(r, absent) for r in term.roles], dim=1)
-        dtype = policy.value.dtype
-        weight = rows["weight"] * (index >= 0).any(1)
-        if term.roles:
-            weight = weight * (index >= 0).all(1)
-        if spec(term.objective).per == "unit":
-            length = torch.where(index >= 0, policy.length[index.clamp(min=0)], 0.0)
-            weight = weight * length.sum(1)
-        known = {name: _known(rows[name]) for name in ("prob", "margin")}
-        fields: dict[str, Any] = {
-            name: None if tensor is None else tensor.to(dtype) for name, tensor in known.items()
-        }
-        utility, label = _known(rows["utility"]), _known(rows["label"])
-        columns = {name: rows[name] for name in ("rater", "principal")}
-        columns |= {name: rows[name] for name in rows if name.startswith("column_")}
-        if "mismatched_log_ratio" in rows:
-            columns["mismatched_log_ratio"] = rows["mismatched_log_ratio"]
-        return gather(
-            index,
-            policy,
-            reference,
-            weight=weight,
-            tie=rows["tie"] if bool(rows["tie"].any()) else None,
-            utility=None if utility is None else utility.to(dtype),
-            label=None if label is None else label > 0.5,
-            columns=columns,
-            **fields,
-        )
-
     # ---------------------------------------------------------------- before a step
 
     def get_batch_samples(
@@ -163,7 +129,7 @@ class PreferenceTrainer(Trainer):
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         batches = [self._prepare_inputs(batch) for batch in batches]
         self._observe_before(batches)
-        totals = self._all_reduce(self._total_weights(batches))
+        totals = self._all_reduce(total_weights(batches, self.terms))
         if any(declared.coupled for declared in self.specs):
             coupled_gradients(self, batches)
         return batches, totals
@@ -174,24 +140,6 @@ class PreferenceTrainer(Trainer):
             self.control.should_training_stop = True
             return
         super()._run_epoch(*args, **kwargs)
-
-    def _total_weights(self, batches: Sequence[Batch]) -> Tensor:
-        totals = torch.zeros(len(self.terms), dtype=torch.float64, device=self.args.device)
-        for t, term in enumerate(self.terms):
-            per_unit = self.specs[t].per == "unit"
-            for batch in batches:
-                index = batch["index"]
-                if term.roles:
-                    absent = torch.full_like(index[:, 0], -1)
-                    index = torch.stack([batch["roles"].get(r, absent) for r in term.roles], 1)
-                    weight = batch["rows"]["weight"] * (index >= 0).all(1)
-                else:
-                    weight = batch["rows"]["weight"] * (index >= 0).any(1)
-                if per_unit:
-                    units = batch["items"]["units"]
-                    weight = weight * torch.where(index >= 0, units[index.clamp(min=0)], 0).sum(1)
-                totals[t] += weight.double().sum()
-        return totals
 
     def _observe_before(self, batches: Sequence[Batch]) -> None:
         for term in self.terms:
@@ -207,7 +155,7 @@ class PreferenceTrainer(Trainer):
                 for batch in batches:
                     self._add_mismatched(batch)
                     items = self._unscored(batch)
-                    add_sums(sums, loss.observe(self.gathered(batch, term, items, items)))
+                    add_sums(sums, loss.observe(term_rows(batch, term, items, items)))
             if any(bool(value.isnan()) for value in sums.values()):
                 raise ObjectiveError(
                     f"{term.name} observes scores before the step's losses, when nothing has been "
@@ -247,25 +195,26 @@ class PreferenceTrainer(Trainer):
         policy, reference = self.scores(model, inputs)
         total_loss = policy.value.sum() * 0.0
         for t, term in enumerate(self.terms):
-            scores = self.gathered(inputs, term, policy, reference)
-            if t == 0:
-                self._check_step_zero(scores)
+            scores = term_rows(inputs, term, policy, reference)
+            if t == 0 and self.state.global_step == 0:
+                low = self.args.bf16 or self.args.fp16
+                check_step_zero(scores, self.reference, self.policy, low_precision=low)
             if self.specs[t].coupled and "coupled" in inputs:
                 total_loss = total_loss + term.coefficient * self._replayed(inputs, t, scores)
                 continue
             losses = term.objective(scores)
             share = self._weighted(scores, losses, inputs, term)
             if num_items_in_batch is None:  # evaluation: a mean over this batch alone
-                total, scale = _weight(scores).sum(), 1.0
+                total, scale = weight_of(scores).sum(), 1.0
             else:
                 total, scale = num_items_in_batch[t], float(self.args.world_size)
             total_loss = total_loss + term.coefficient * scale * share / _positive(total)
             self._record(model, term, t, scores, losses)
-        self._check_finite(total_loss, policy, inputs)
+        check_finite(total_loss, policy, inputs, self.state.global_step)
         return (total_loss, {}) if return_outputs else total_loss
 
     def _weighted(self, scores: Scores, losses: Tensor, batch: Batch, term: Term) -> Tensor:
-        weight, count = _weight(scores), len(batch["index"])
+        weight, count = weight_of(scores), len(batch["index"])
         if losses.shape != (count,):
             raise ObjectiveError(
                 f"{term.name} returned shape {tuple(losses.shape)} for {count} rows. "
@@ -361,38 +310,6 @@ class PreferenceTrainer(Trainer):
             raise ObjectiveError("The objective reads a vector output, which this adapter has not.")
         if self.args.world_size == 1 and self.args.n_gpu > 1:
             raise ConfigError("DataParallel is not supported. Start with `accelerate launch`.")
-
-    def _check_step_zero(self, scores: Scores) -> None:
-        if self.state.global_step > 0 or not self.reference.identity.is_initial_policy:
-            return
-        if scores.reference is None or not self.policy.training:
-            return
-        gap = (scores.policy - scores.reference).detach().abs()
-        if scores.valid is not None:
-            gap = torch.where(scores.valid, gap, 0.0)
-        wide = scores.policy.dtype == torch.float64
-        low = any(p.dtype in (torch.bfloat16, torch.float16) for p in self.policy.parameters())
-        share = 3e-2 if low or self.args.bf16 or self.args.fp16 else 1e-8 if wide else 1e-3
-        allowed = share * (1 + scores.policy.detach().abs())
-        if bool((gap > allowed).any()):
-            raise ReferenceMismatch(
-                f"step 0: the log-ratio of policy and reference is {float(gap.max()):.4g} nats "
-                f"where it must be 0, so {self.reference.identity} is not the policy that training "
-                "starts from, and the loss would be wrong. If another reference is meant, name it."
-            )
-
-    def _check_finite(self, loss: Tensor, policy: ItemScores, batch: Batch) -> None:
-        if bool(torch.isfinite(loss)):
-            return
-        values = policy.value.detach()
-        bad = (~torch.isfinite(values)).nonzero().flatten().tolist()
-        low, high = float(values.nan_to_num().min()), float(values.nan_to_num().max())
-        raise NonFiniteError(
-            f"step {self.state.global_step}: the loss is {float(loss.detach()):g}. Records: "
-            f"{', '.join(batch.get('records', [])[:8]) or 'unknown'}. Scores that are not finite: "
-            f"{len(bad)} of {len(values)}; the others lie in [{low:.4g}, {high:.4g}]. Lower the "
-            "learning rate, or look at these records."
-        )
 
     # ---------------------------------------------------------------- what the Trainer asks for
 
@@ -493,15 +410,6 @@ def _beta(objective: Any) -> float:
         return _beta(inner)
     beta = inspect.signature(objective).parameters.get("beta")
     return 1.0 if beta is None else float(beta.default)
-
-
-def _known(values: Tensor) -> Tensor | None:
-    """None where nothing is known; NaN stays where a single row or response is unknown."""
-    return None if bool(values.isnan().all()) else values
-
-
-def _weight(scores: Scores) -> Tensor:
-    return torch.ones_like(scores.policy[:, 0]) if scores.weight is None else scores.weight
 
 
 def _positive(total: Tensor) -> Tensor:

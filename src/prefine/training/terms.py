@@ -1,0 +1,82 @@
+"""From a batch and the scores of its items to the rows that one term of an objective reads."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prefine.objectives.declare import spec
+from prefine.protocols import Batch
+from prefine.scores import ItemScores, Scores, Term, gather
+
+
+def term_rows(batch: Batch, term: Term, policy: ItemScores, reference: ItemScores | None) -> Scores:
+    """Gather the scores of N items into the B rows of a term.
+
+    Args:
+        batch: As an adapter lays it out: `index` [B, K], `roles` {name: [B]}, `rows` {name: [B]}.
+        term: Its roles say which items of a row it reads.
+        policy: Scores of the N items under the policy.
+        reference: The same under the reference, or None.
+
+    Returns:
+        Scores of [B, K]; what no row of the batch knows is None.
+    """
+    rows, dtype = batch["rows"], policy.value.dtype
+
+    def known(name: str) -> Tensor | None:
+        """None where nothing is known; NaN stays where a single row or response is unknown."""
+        values = rows[name]
+        return None if bool(values.isnan().all()) else values.to(dtype)
+
+    index, label = _index(batch, term), known("label")
+    columns: dict[str, Any] = {name: rows[name] for name in ("rater", "principal")}
+    columns |= {name: rows[name] for name in rows if name.startswith("column_")}
+    if "mismatched_log_ratio" in rows:
+        columns["mismatched_log_ratio"] = rows["mismatched_log_ratio"]
+    return gather(
+        index,
+        policy,
+        reference,
+        weight=_weight(batch, term, index, policy.length),
+        prob=known("prob"),
+        margin=known("margin"),
+        tie=rows["tie"] if bool(rows["tie"].any()) else None,
+        utility=known("utility"),
+        label=None if label is None else label > 0.5,
+        columns=columns,
+    )
+
+
+def total_weights(batches: Sequence[Batch], terms: Sequence[Term]) -> Tensor:
+    """[T] the sum of the weights of each term over the rows of some batches, float64."""
+
+    def total(batch: Batch, term: Term) -> Tensor:
+        weight = _weight(batch, term, _index(batch, term), batch["items"]["units"])
+        return weight.double().sum()
+
+    totals = [torch.stack([total(batch, term) for batch in batches]).sum() for term in terms]
+    return torch.stack(totals)
+
+
+def weight_of(scores: Scores) -> Tensor:
+    """[B] weights; 1 where there are none."""
+    return torch.ones_like(scores.policy[:, 0]) if scores.weight is None else scores.weight
+
+
+def _index(batch: Batch, term: Term) -> Tensor:
+    """[B, K] which items the rows of a term hold; -1 where one is absent."""
+    if not term.roles:
+        return batch["index"]
+    absent = torch.full_like(batch["index"][:, 0], -1)
+    return torch.stack([batch["roles"].get(role, absent) for role in term.roles], dim=1)
+
+
+def _weight(batch: Batch, term: Term, index: Tensor, units: Tensor) -> Tensor:
+    """[B] what each row counts: nothing where a role it needs, or every response, is absent."""
+    present = index >= 0
+    weight = batch["rows"]["weight"] * (present.all(1) if term.roles else present.any(1))
+    if spec(term.objective).per == "unit":
+        weight = weight * torch.where(present, units[index.clamp(min=0)], 0).sum(1)
+    return weight
