@@ -7,11 +7,19 @@ of losses are in `transforms` (what a loss sees) and `combine` (sums, pairs, con
 from prefine.objectives.adaptive import alpha_dpo
 from prefine.objectives.coupled import aot
 from prefine.objectives.divergences import f_dpo
+from prefine.objectives.graded import exo_reward, info_nca, listwise_nca
 from prefine.objectives.likelihood import sft
-from prefine.objectives.listwise import exo_reward, info_nca, listwise_nca, plackett_luce
+from prefine.objectives.listwise import plackett_luce, pro
 from prefine.objectives.margins import discopop, exo_preference, hinge, robust_dpo
-from prefine.objectives.offsets import dpop, length_normalised_dpo, length_regularised_dpo, rpo
+from prefine.objectives.offsets import (
+    dpop,
+    gamma_dpo,
+    length_normalised_dpo,
+    length_regularised_dpo,
+    rpo,
+)
 from prefine.objectives.pairwise import dpo, ipo
+from prefine.objectives.ranked_pairs import lipo, ranklist
 from prefine.objectives.reference_free import alphapo, cpo, orpo, simpo, slic_hf
 from prefine.objectives.reward import bradley_terry
 from prefine.objectives.robust import robust_em
@@ -37,6 +45,7 @@ __all__ = [
     "exo_preference",
     "exo_reward",
     "f_dpo",
+    "gamma_dpo",
     "hinge",
     "info_nca",
     "ipo",
@@ -44,10 +53,13 @@ __all__ = [
     "ld_dpo",
     "length_normalised_dpo",
     "length_regularised_dpo",
+    "lipo",
     "listwise_nca",
     "nca",
     "orpo",
     "plackett_luce",
+    "pro",
+    "ranklist",
     "robust_dpo",
     "robust_em",
     "rpo",

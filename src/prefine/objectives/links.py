@@ -34,6 +34,13 @@ def per_unit(scores: Scores, values: Tensor) -> Tensor:
     return values / scores.length.clamp(min=1)
 
 
+def present(scores: Scores) -> Tensor:
+    """Return [B, K] true where a response is there; all of them if `valid` is None."""
+    if scores.valid is None:
+        return torch.ones_like(scores.policy, dtype=torch.bool)
+    return scores.valid
+
+
 def soft_label(scores: Scores, label_noise: float = 0.0) -> Tensor | None:
     r"""Return [B] the probability that response 0 is the better one; None if all labels are hard.
 

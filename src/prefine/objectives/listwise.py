@@ -1,4 +1,4 @@
-"""Losses on a ranking of K responses."""
+"""Likelihoods of a ranking of K responses: its best is chosen first, then the best of the rest."""
 
 from typing import Annotated, cast
 
@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from prefine.objectives.declare import Options, objective
-from prefine.objectives.links import logistic
-from prefine.objectives.options import Range, Strength
+from prefine.objectives.links import per_unit, present
+from prefine.objectives.options import NonNegative, Range, Strength
 from prefine.scores import Needs, Scores
 
 
@@ -68,7 +68,7 @@ def plackett_luce(
         tensor([0.7209])
     """
     score = beta * (scores.log_ratio if reference else scores.policy)
-    valid = torch.ones_like(score, dtype=torch.bool) if scores.valid is None else scores.valid
+    valid = present(scores)
     not_above = _not_above(scores) & valid[:, None, :]
     # An absent response is compared with itself alone, which costs 0 and has no gradient.
     itself = torch.eye(score.shape[1], dtype=torch.bool, device=score.device)
@@ -90,155 +90,75 @@ def _not_above(scores: Scores) -> Tensor:
     return order | (scores.utility[:, :, None] == scores.utility[:, None, :])
 
 
-GRADED = Needs(reference=True, fields=frozenset({"utility"}), required=frozenset({"utility"}))
-Temperature = Annotated[float, Range(above=0, usual=(1e-3, 2.0))]
-"""Temperature of utilities, in their unit."""
+def _pro_needs(options: Options) -> Needs:
+    graded = frozenset({"utility"}) if options["graded"] else frozenset[str]()
+    return Needs(fields=graded, required=graded)
 
 
-@objective(
-    "list",
-    needs=GRADED,
-    formula="-sum over k of q_k log softmax_k({beta} h), q = softmax(utility / {temperature})",
-)
-def info_nca(scores: Scores, *, beta: Strength = 0.1, temperature: Temperature = 1e-3) -> Tensor:
-    r"""Cross-entropy between graded rewards and the policy's implicit ones, over a list.
+def _pro_formula(options: Options) -> str:
+    if options["graded"]:
+        chain = (
+            "-sum over k of [z_kk - log sum_(j >= k) exp(z_kj)], z_kj = (s_k - s_j) l_j / n_j, "
+            "z_kk = max_j (s_k - s_j) l_k / n_k, s = utility"
+        )
+    else:
+        chain = "-sum over k of [l_k / n_k - log sum_(j >= k) exp(l_j / n_j)]"
+    return chain + " - {likelihood_weight} (K - 1)^2 l_1"
 
-    .. math:: \ell = -\sum_k q_k \log\frac{e^{\beta h_k}}{\sum_j e^{\beta h_j}},
-        \quad q = \mathrm{softmax}(s / T)
 
-    For two responses and a low temperature it is `dpo`. Only differences count, so all
-    log-ratios may fall together; `listwise_nca` holds them.
+@objective("list", needs=_pro_needs, formula=_pro_formula)
+def pro(scores: Scores, *, likelihood_weight: NonNegative = 0.05, graded: bool = True) -> Tensor:
+    r"""Ranking without a reference, each contrast as sharp as its rewards differ, plus likelihood.
+
+    With :math:`\bar l = \log\pi(y|x) / n`, the best of the K responses first, and rewards s,
+
+    .. math:: \ell = -\sum_{k<K} \log\frac{e^{\tau_{kk} \bar l_k}}
+        {e^{\tau_{kk} \bar l_k} + \sum_{j>k} e^{\tau_{kj} \bar l_j}}
+        - \lambda\,(K-1)^2 \log\pi(y_1|x),
+        \quad \tau_{kj} = s_k - s_j, \quad \tau_{kk} = \max_{j>k} \tau_{kj}
+
+    Temperatures multiply negative numbers, so a response that is far worse counts less. With
+    `graded=False` they are 1, and what is left of the chain is `plackett_luce` on
+    :math:`\bar l`. Tied responses add a constant, without gradient.
 
     Args:
-        scores: Lists with `utility` (the rewards s) and reference scores, nats. Absent responses
-            (`valid`) take no part.
-        beta: KL strength, reward per nat.
-        temperature: T. The paper's alpha is 1 / T.
+        scores: Lists, best first, nats, with `utility` (the rewards s, best in (0, 1)) unless
+            `graded` is false. Absent responses (`valid`) take no part, and K counts those present.
+        likelihood_weight: lambda, before the factor :math:`(K-1)^2`; the likelihood is summed over
+            tokens.
+        graded: Whether differences of rewards are temperatures.
 
     Returns:
-        [B] loss per list, nats.
+        [B] loss per list, nats; 0 for a list of one response.
 
     Raises:
-        ObjectiveError: If there are no reference scores or utilities.
+        ObjectiveError: If `graded` and there are no utilities.
         ConfigError: If an option is out of range.
 
     Source:
-        Chen et al. 2024, arXiv:2402.05369, eq. 7.
+        Song et al. 2023, arXiv:2306.17492, eq. 5 to 7; the factor and the mean over tokens are
+        those of the authors' code.
 
     Example:
-        >>> graded = Scores(torch.tensor([[2.0, 1.0, 0.0]]), torch.ones(1, 3),
-        ...                 reference=torch.zeros(1, 3), utility=torch.tensor([[3.0, 2.0, 1.0]]))
-        >>> info_nca(graded, beta=1.0)  # the best one's: log(1 + 1/e + 1/e^2)
-        tensor([0.4076])
+        >>> even = Scores(torch.tensor([[-2.0, -2.0]]), torch.full((1, 2), 4.0))
+        >>> pro(even, graded=False, likelihood_weight=0.0)
+        tensor([0.6931])
     """
-    q = _shares(cast(Tensor, scores.utility) / temperature, scores)
-    log_shares = _log_shares(beta * scores.log_ratio, scores)
-    return -(q * log_shares).sum(1)
-
-
-@objective(
-    "list",
-    needs=GRADED,
-    formula="-sum over k of [q_k log sigma({beta} h_k) + 1/K log sigma(-{beta} h_k)], "
-    "q = softmax(utility / {temperature})",
-)
-def listwise_nca(
-    scores: Scores, *, beta: Strength = 0.1, temperature: Temperature = 1e-3
-) -> Tensor:
-    r"""Noise-contrastive alignment of a list: as `info_nca`, with absolute rewards.
-
-    .. math:: \ell = -\sum_k \Big[q_k\log\sigma(\beta h_k)
-        + \tfrac1K\log\sigma(-\beta h_k)\Big], \quad q = \mathrm{softmax}(s / T)
-
-    Args:
-        scores: Lists with `utility` (the rewards s) and reference scores, nats. Absent responses
-            (`valid`) take no part, and K counts those present.
-        beta: KL strength, reward per nat.
-        temperature: T. The paper's alpha is 1 / T.
-
-    Returns:
-        [B] loss per list, nats.
-
-    Raises:
-        ObjectiveError: If there are no reference scores or utilities.
-        ConfigError: If an option is out of range.
-
-    Source:
-        Chen et al. 2024, arXiv:2402.05369, eq. 11.
-
-    Example:
-        >>> even = Scores(torch.zeros(1, 4), torch.ones(1, 4), reference=torch.zeros(1, 4),
-        ...               utility=torch.tensor([[4.0, 3.0, 2.0, 1.0]]))
-        >>> listwise_nca(even)  # 2 log 2
-        tensor([1.3863])
-    """
-    q = _shares(cast(Tensor, scores.utility) / temperature, scores)
-    reward, valid = beta * scores.log_ratio, _valid(scores)
-    count = valid.sum(1, keepdim=True).clamp(min=1)
-    loss = q * logistic(reward) + logistic(-reward) / count
-    return torch.where(valid, loss, 0.0).sum(1)
-
-
-@objective(
-    "list",
-    needs=GRADED,
-    formula="sum over k of p_k [log p_k - log q_k], p = softmax({beta} h), "
-    "q = softmax(utility / {temperature})",
-)
-def exo_reward(
-    scores: Scores,
-    *,
-    beta: Strength = 0.1,
-    temperature: Annotated[float, Range(above=0, usual=(0.1, 2.0))] = 1.0,
-) -> Tensor:
-    r"""Reverse divergence between the policy's implicit rewards and graded ones, over a list.
-
-    .. math:: \ell = \sum_k p_k\,(\log p_k - \log q_k), \quad
-        p = \mathrm{softmax}(\beta h), \quad q = \mathrm{softmax}(s / \beta_r)
-
-    It seeks the best mode, where `info_nca`, which turns the divergence around, covers all.
-
-    Args:
-        scores: Lists with `utility` (the rewards s) and reference scores, nats. Absent responses
-            (`valid`) take no part.
-        beta: KL strength, reward per nat.
-        temperature: beta_r, in units of the rewards.
-
-    Returns:
-        [B] loss per list, nats; 0 where both agree.
-
-    Raises:
-        ObjectiveError: If there are no reference scores or utilities.
-        ConfigError: If an option is out of range.
-
-    Source:
-        Ji et al. 2024, arXiv:2402.00856 (EXO), eq. 13.
-
-    Example:
-        >>> agreed = Scores(torch.tensor([[2.0, 1.0]]), torch.ones(1, 2),
-        ...                 reference=torch.zeros(1, 2), utility=torch.tensor([[5.0, 4.0]]))
-        >>> exo_reward(agreed, beta=1.0)
-        tensor([0.])
-    """
-    log_p = _log_shares(beta * scores.log_ratio, scores)
-    log_q = _log_shares(cast(Tensor, scores.utility) / temperature, scores)
-    return (log_p.exp() * (log_p - log_q)).sum(1)
-
-
-def _valid(scores: Scores) -> Tensor:
-    return (
-        torch.ones_like(scores.policy, dtype=torch.bool) if scores.valid is None else scores.valid
-    )
-
-
-def _log_shares(logits: Tensor, scores: Scores) -> Tensor:
-    """Return [B, K] log-softmax over the responses that are present; 0 where one is absent."""
-    valid = _valid(scores)
-    lowest = torch.finfo(logits.dtype).min / 4  # finite, so that gradients stay finite
-    log_shares = torch.where(valid, logits, lowest).log_softmax(1)
-    return torch.where(valid, log_shares, 0.0)
-
-
-def _shares(logits: Tensor, scores: Scores) -> Tensor:
-    """Return [B, K] softmax over the responses that are present; 0 where one is absent."""
-    return torch.where(_valid(scores), _log_shares(logits, scores).exp(), 0.0)
+    valid, mean = present(scores), per_unit(scores, scores.policy)
+    count, size = valid.sum(1), mean.shape[1]
+    after = torch.ones(size, size, dtype=torch.bool, device=mean.device).triu(1)
+    contrasted = after & valid[:, :, None] & valid[:, None, :]
+    if graded:
+        utility = torch.where(valid, cast(Tensor, scores.utility), 0.0)
+        heat = torch.where(contrasted, utility[:, :, None] - utility[:, None, :], 0.0)
+        own = heat.amax(2)
+    else:
+        heat, own = torch.ones_like(mean)[:, None, :], torch.ones_like(mean)
+    mean = torch.where(valid, mean, 0.0)
+    itself = own * mean
+    others = (heat * mean[:, None, :]).masked_fill(~contrasted, -torch.inf)
+    level = torch.cat([itself[:, :, None], others], dim=2).logsumexp(2) - itself
+    chain = torch.where(contrasted.any(2), level, 0.0).sum(1)
+    likelihood = torch.where(valid[:, 0], scores.policy[:, 0], 0.0)
+    contrasts = (count - 1).clamp(min=0).to(likelihood.dtype)
+    return chain - likelihood_weight * contrasts**2 * likelihood

@@ -14,6 +14,54 @@ from prefine.scores import Needs, Scores
 @objective(
     "pair",
     needs=REFERENCE_AND_PROB,
+    formula="-p log sigma(u) - (1 - p) log sigma(-u), "
+    "u = {beta} [l_w - l_l - {gamma} (log ref_w - log ref_l)]",
+)
+def gamma_dpo(
+    scores: Scores,
+    *,
+    beta: Strength = 0.1,
+    gamma: Annotated[float, Range(at_least=0, at_most=1)] = 0.5,
+) -> Tensor:
+    r"""DPO that leans on the reference by a share gamma: 1 is DPO, 0 needs none (DPO^gamma).
+
+    .. math:: \ell = -p\log\sigma(u) - (1-p)\log\sigma(-u), \quad u = \beta\,\Big[
+        \log\frac{\pi(y_w|x)}{\pi(y_l|x)} - \gamma \log\frac{ref(y_w|x)}{ref(y_l|x)}\Big]
+
+    A pair that the reference ranks wrongly by c nats is ranked rightly under DPO only once its
+    margin exceeds c; a smaller gamma asks for less of the reference and so turns more pairs around,
+    further from the reference.
+
+    Args:
+        scores: Pairs with reference scores, nats; `prob` is read where present.
+        beta: KL strength, reward per nat.
+        gamma: Share of the reference's opinion that is subtracted; the paper gives no default.
+
+    Returns:
+        [B] loss per pair, nats.
+
+    Raises:
+        ObjectiveError: If there are no reference scores, or a row does not hold two responses.
+        ConfigError: If an option is out of range.
+
+    Source:
+        Chen et al. 2024, arXiv:2405.19534, sec. 5, where the option is gamma; alpha in its code.
+
+    Example:
+        >>> import torch
+        >>> pair = Scores(torch.tensor([[-1.0, -3.0]]), torch.ones(1, 2),
+        ...               reference=torch.tensor([[-3.0, -1.0]]))
+        >>> gamma_dpo(pair, beta=0.5)  # u = 0.5 (2 + 0.5 * 2)
+        tensor([0.2014])
+    """
+    reference = scores.policy - scores.log_ratio
+    logit = beta * gap(scores.policy - gamma * reference)
+    return expected(logistic(logit), logistic(-logit), soft_label(scores))
+
+
+@objective(
+    "pair",
+    needs=REFERENCE_AND_PROB,
     formula="-p log sigma(u) - (1 - p) log sigma(-u), u = {beta} (h_w - h_l) + {alpha} (n_w - n_l)",
 )
 def length_regularised_dpo(
