@@ -12,17 +12,20 @@ from prefine.records.formats.format import Where
 
 SAMPLES = Path(__file__).parent / "samples"
 # The documented columns, with values of our own.
-SUGGESTED = json.loads((SAMPLES / "realhumaneval.json").read_text("utf-8"))
-REPLIED = {
-    "request": "How do I sort?",
-    "response": "Use sorted().",
-    "copy_events": "[]",
-    "logprobs": "[]",
+SUGGESTED = {
+    "prefix_code": "def add(a, b):\n    return",
+    "suffix_code": "",
+    "suggestion": " a + b",
+    "logprobs": "[-0.1]",
+    "accepted": "True",
     "programmer_id": "3",
-    "timestamp": "12.5",
-    "model": "GPT-3.5 (chat)",
+    "timestamp": "1700000000000.0",
+    "model": "CodeLlama7b",
     "task_name": "sum_product",
+    "requested": "False",
 }
+# A row of chat_data.csv.
+REPLIED = json.loads((SAMPLES / "realhumaneval.json").read_text("utf-8"))
 # The first dialogue, its turns and lists shortened.
 DIALOG = json.loads((SAMPLES / "cpcd.json").read_text("utf-8"))
 
@@ -56,6 +59,23 @@ def test_replies(events, polarity):
     assert (signal.polarity, signal.category, signal.raw) == (polarity, ("copy",), events)
 
 
+def test_one_real_reply():
+    record = read("realhumaneval", REPLIED)
+    assert [(m.role, m.text) for m in record.context] == [("user", "hello")]
+    assert record.candidates[0].text == "Hello! How can I assist you today?"
+    assert record.candidates[0].origin.model == "GPT-4o (chat)"
+    assert record.judgments[0].rater.id == "94"
+
+
+def test_a_reply_to_a_conversation():
+    """The source writes the conversation as Python does, not as JSON."""
+    said = "[{'content': 'hi', 'role': 'user'}, {'content': \"It's\", 'role': 'assistant'}]"
+    record = read("realhumaneval", {**REPLIED, "request": said})
+    assert [(m.role, m.text) for m in record.context] == [("user", "hi"), ("assistant", "It's")]
+    assert read("realhumaneval", {**REPLIED, "request": "[]"}).context == ()
+    assert read("realhumaneval", {**REPLIED, "request": "Sort?"}).context[0].text == "Sort?"
+
+
 def test_signals_make_points():
     view = load([SUGGESTED, {**SUGGESTED, "accepted": "False"}]).points()
     assert [row["label"] for row in view.rows] == [[True], [False]]
@@ -66,6 +86,8 @@ def test_signals_make_points():
     [
         ("realhumaneval", {**SUGGESTED, "accepted": "maybe"}, "must be true or false"),
         ("realhumaneval", {**SUGGESTED, "programmer_id": None}, "`programmer_id` is missing"),
+        ("realhumaneval", {**REPLIED, "request": "[print()]"}, "must be a list of messages"),
+        ("realhumaneval", {**REPLIED, "request": "[1]"}, "a message must be an object"),
         ("cpcd", {**DIALOG, "turns": []}, "`turns` is empty"),
         ("cpcd", {**DIALOG, "turns": [{"user_query": 1}]}, "`user_query` must be text"),
     ],

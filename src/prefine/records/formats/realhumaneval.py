@@ -1,17 +1,35 @@
-"""RealHumanEval logs (Mozannar et al. 2024, arXiv:2404.02806, MIT): what programmers accepted.
+r"""RealHumanEval logs (Mozannar et al. 2024, arXiv:2404.02806, CC0): what programmers accepted.
 
 A row of `autocomplete_data.csv` is a suggestion: the code before it is the prompt (with the code
 behind it as a document), and whether the programmer accepted it a signal. A row of `chat_data.csv`
-is a reply: copying from it is a signal for it, not copying says nothing (polarity 0). Nobody was
-asked; the raters are of type user. The columns, as the project's release notebook names them:
+is a reply: `request` is the conversation before it, a Python list in text, and copying from the
+reply is a signal for it; not copying says nothing (polarity 0). What was copied stays in `raw`.
+Nobody was asked; the raters are of type user.
+
+A row of data/chat_data.csv (github.com/clinicalml/realhumaneval), as JSON, its logprobs shortened:
+
+    {
+      "request": "[{'content': 'hello', 'role': 'user'}]",
+      "response": "Hello! How can I assist you today?",
+      "copy_events": "[]",
+      "logprobs": "{'max': 0, 'std': 0.31483461842702987, […]}",
+      "programmer_id": "94",
+      "timestamp": "0.0",
+      "model": "GPT-4o (chat)",
+      "task_name": "sum_product"
+    }
+
+No suggestion could be quoted; its columns, as the project's release notebook names them:
 
     prefix_code,suffix_code,suggestion,logprobs,accepted,programmer_id,timestamp,model,task_name,
     requested
-    request,response,copy_events,logprobs,programmer_id,timestamp,model,task_name
 """
 
+import ast
 from typing import Any
 
+from prefine.errors import RecordError
+from prefine.records.codec import short
 from prefine.records.formats.format import (
     JSON_OR_TABLE,
     Format,
@@ -23,6 +41,7 @@ from prefine.records.formats.format import (
     only,
     text_of,
 )
+from prefine.records.formats.trl import messages_of
 from prefine.records.message import Message, Part
 from prefine.records.schema import Candidate, Judgment, Origin, Rater, Record
 
@@ -55,12 +74,27 @@ def read(row: RowDict, where: Where) -> Record:
         tags["time"] = time
     return Record(
         source=where.source(),
-        context=(Message("user", _before(row) if suggestion else text_of(row, "request")),),
+        context=(Message("user", _before(row)),) if suggestion else _request(row),
         candidates=(Candidate("c0", (Message("assistant", text),), origin=_origin(row)),),
         judgments=(_accepted(row, rater) if suggestion else _copied(row, rater),),
         tags=tags,
         meta=meta,
     )
+
+
+def _request(row: RowDict) -> tuple[Message, ...]:
+    """Return the conversation before a reply; text that is no list is the user's message."""
+    said = row.get("request")
+    if isinstance(said, list):
+        return messages_of(row, "request") if said else ()
+    text = text_of(row, "request")
+    if not text.startswith("["):
+        return (Message("user", text),)
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        raise RecordError(f"`request` must be a list of messages, got {short(text)}.") from None
+    return messages_of({"request": value}, "request") if value != [] else ()
 
 
 def _before(row: RowDict) -> str | tuple[Part, ...]:
