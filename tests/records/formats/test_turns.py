@@ -1,6 +1,7 @@
 """Conversations with a choice at every turn: PRISM and Community Alignment.
 
-The rows hold the columns that the sources document; no row of theirs could be quoted whole.
+The rows hold the columns that the sources document; no row of theirs could be quoted whole, but for
+PRISM's first utterance, which its notebook prints.
 """
 
 import copy
@@ -16,6 +17,7 @@ from prefine.records.formats.format import Where
 
 SAMPLES = Path(__file__).parent / "samples"
 PRISM = json.loads((SAMPLES / "prism.json").read_text("utf-8"))
+UTTERANCE = json.loads((SAMPLES / "prism_utterances.json").read_text("utf-8"))
 CHOICES = json.loads((SAMPLES / "community_alignment.json").read_text("utf-8"))
 
 
@@ -57,7 +59,7 @@ def changed(at, **change):
         (changed(0, turn=1), "not in order: 1 after 0"),
         (changed(1, turn=5), "expected the user's words, got 'model'"),
         (changed(1, role="tool"), "got 'tool'"),
-        (changed(1, if_chosen=True), "two responses of one turn are chosen: r0, r1"),
+        (changed(1, if_chosen=True), "different responses of one turn are chosen: r0, r1"),
         (changed(2, if_chosen=False), "turn 1 follows a turn of which no response was chosen"),
         (changed(1, score=101), "at most 100"),
         ({**PRISM, "conversation_history": []}, "is empty"),
@@ -66,6 +68,61 @@ def changed(at, **change):
 def test_prism_refuses(row, said):
     with pytest.raises(RecordError, match=said):
         read("prism", row)
+
+
+def test_equal_responses_are_chosen_together():
+    """The source marks a response by its text, so two models that said the same are both marked."""
+    first, second = read("prism", changed(1, content="Hi!", if_chosen=True))
+    assert first.judgments[0].ranks == {"r0": 1, "r1": 1}
+    assert [m.text for m in second.context] == ["Hi", "Hi!", "And?"]
+
+
+# The second row that the notebook prints, its answer cut.
+NEXT = UTTERANCE | {
+    "utterance_id": "ut1",
+    "within_turn_id": 1,
+    "model_response": "As an AI language model, I cannot express pers[…]",
+    "model_name": "command-light",
+    "model_provider": "cohere",
+    "score": 92,
+    "if_chosen": True,
+}
+
+
+def test_utterances_of_a_turn_are_one_record():
+    records = load([UTTERANCE, NEXT])
+    assert (records.format, len(records)) == ("prism_utterances", 1)
+    record = records[0]
+    assert record.context[0].text == "What can you do about the inequality  of wealth?"
+    assert [c.origin.model for c in record.candidates] == ["google/flan-t5-xxl", "command-light"]
+    low, high, choice = record.judgments
+    assert (low.scores, high.scores, low.scale) == ({"r0": 17}, {"r1": 92}, (1, 100))
+    assert (choice.kind, choice.target, choice.polarity) == ("signal", "r1", 1)
+    assert record.principal.id == low.rater.id == "user0"
+    assert record.source.row == "int0"
+    [pair] = records.pairs().rows
+    assert pair["utility"] == [92, 17]
+
+
+def test_an_utterance_without_its_history_is_in_no_view():
+    later = [{**row, "turn": 1, "interaction_id": "int1"} for row in (UTTERANCE, NEXT)]
+    records = load([UTTERANCE, NEXT, *later])
+    assert [record.tags.get("malformed") for record in records] == [None, True]
+    assert len(records.pairs()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"turn": 0.5}, "`turn` must be a whole number"),
+        ({"score": 101}, "at most 100"),
+        ({"user_id": None}, "`user_id` is missing"),
+        ({"if_chosen": "maybe"}, "must be true or false"),
+    ],
+)
+def test_utterances_refused(change, said):
+    with pytest.raises(RecordError, match=said):
+        read("prism_utterances", UTTERANCE | change)
 
 
 def test_each_turn_of_community_alignment_is_a_record():

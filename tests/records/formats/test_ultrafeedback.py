@@ -135,6 +135,47 @@ def test_argilla(sample):
     assert record.tags == {"source": "evol_instruct"}
 
 
+def test_all_answers_of_one_model(sample):
+    row = sample("ultrafeedback_on_policy")
+    record = FORMATS["ultrafeedback_on_policy"].read(row, Where("x.jsonl", 0))
+    assert [c.text for c in record.candidates] == ["the best", "in between", "the worst"]
+    score, pair = record.judgments
+    assert score.scores == {"c0": 0.15, "c1": 0.12, "c2": 0.09}
+    assert (pair.shown, pair.winner, pair.rater.type) == (("c0", "c2"), "c0", "model")
+    assert record.tags == {"prompt_id": "..."}
+    assert len(load([row]).lists().rows[0]["responses"]) == 3
+
+
+def test_equal_answers_of_one_model(sample):
+    """Of two equal texts the chosen one is that with the higher score."""
+    row = sample("ultrafeedback_on_policy") | {
+        "all_generated_responses": ["the best", "the worst", "the best", "the worst"],
+        "all_rm_scores": [0.1, 0.0, 0.3, -0.2],
+    }
+    found = FORMATS["ultrafeedback_on_policy"]
+    record = found.read(row, Where("x.jsonl", 0))
+    assert record.judgments[1].shown == ("c2", "c3")
+    assert list(found.write(record)) == [row]
+    same = row | {"all_rm_scores": [0.1] * 4, "rejected": row["chosen"]}
+    alone = found.read(same, Where("x.jsonl", 0))
+    assert [judgment.kind for judgment in alone.judgments] == ["rate"]
+    assert list(found.write(alone)) == [same]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"all_rm_scores": [1]}, "3 `all_generated_responses`, 1 `all_rm_scores`"),
+        ({"all_generated_responses": ["a", "b", "c"]}, "the answer of `chosen` is not among"),
+        ({"prompt": "Other?"}, "`chosen` must be the prompt and one answer"),
+    ],
+)
+def test_answers_of_one_model_refused(sample, change, said):
+    row = sample("ultrafeedback_on_policy") | change
+    with pytest.raises(RecordError, match=said):
+        FORMATS["ultrafeedback_on_policy"].read(row, Where("x.jsonl", 0))
+
+
 def test_a_trl_pair_stays_a_trl_pair(sample):
     """Only the columns of a published set make a row that set's."""
     row = sample("ultrafeedback_binarized")

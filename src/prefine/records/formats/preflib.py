@@ -58,8 +58,9 @@ PLACE = re.compile(r" *(?:\{([^{}]*)\}|([^,{}]+)) *(,|$)")
 
 
 def matches(row: RowDict) -> bool:
-    """A header, alternatives and orders."""
-    return "DATA TYPE" in row and "alternatives" in row and "orders" in row
+    """A header, alternatives and orders, which are not ballots of categories."""
+    parts = all(key in row for key in ("DATA TYPE", "alternatives", "orders"))
+    return parts and "NUMBER CATEGORIES" not in row
 
 
 def read(row: RowDict, where: Where) -> Record:
@@ -96,7 +97,7 @@ def _judgment(name: str, order: object, shown: tuple[str, ...], kind: str) -> Ju
     if found is None:
         raise RecordError(f"{name} must be `count: alternatives`, got {short(order)}.")
     ranks: dict[str, int] = {}
-    for rank, place in enumerate(_places(found[2], name), 1):
+    for rank, place in enumerate(places(found[2], name), 1):
         if len(place) > 1 and kind.startswith("s"):
             raise RecordError(f"{name} has a tie, which a file of type {kind} must not have.")
         for alternative in place:
@@ -110,8 +111,12 @@ def _judgment(name: str, order: object, shown: tuple[str, ...], kind: str) -> Ju
     return Judgment(name, "rank", shown, UNKNOWN_RATER, ranks=ranks, count=count)
 
 
-def _places(text: str, name: str) -> Iterator[list[str]]:
-    """Yield the alternatives of each place of an order such as `3,{1,2,4}`."""
+def places(text: str, name: str) -> Iterator[list[str]]:
+    """Yield the alternatives of each place of an order such as `3,{1,2,4}`.
+
+    Raises:
+        RecordError: If it is none; `name` says where it stands.
+    """
     at = 0
     while at < len(text):
         found = PLACE.match(text, at)
@@ -129,7 +134,7 @@ def write(record: Record) -> Iterable[RowDict]:
     rankings = [j for j in record.judgments if j.kind == "rank" and j.valid and j.ranks]
     rankings = [j for j in rankings if j.aspect == "overall"]
     lines = [*texts, *(message.text for message in record.context)]
-    if not rankings or len(record.context) > 1 or any(not _one_line(text) for text in lines):
+    if not rankings or len(record.context) > 1 or any(not one_line(text) for text in lines):
         return
     orders: Counter[str] = Counter()
     for judgment in rankings:
@@ -137,7 +142,7 @@ def write(record: Record) -> Iterable[RowDict]:
     tied = any("{" in order for order in orders)
     whole = all(len(judgment.ranks or ()) == len(names) for judgment in rankings)
     said = {key: record.meta.get(key) for key in ABOUT}
-    about = {k: v if isinstance(v, str) and _one_line(v) else "" for k, v in said.items()}
+    about = {k: v if isinstance(v, str) and one_line(v) else "" for k, v in said.items()}
     about["DATA TYPE"] = ("t" if tied else "s") + "o" + ("c" if whole else "i")
     title = record.context[0].text if record.context else ""
     voters = sum(orders.values())
@@ -151,7 +156,7 @@ def write(record: Record) -> Iterable[RowDict]:
     }
 
 
-def _one_line(text: str) -> bool:
+def one_line(text: str) -> bool:
     """Whether a line of a file can hold a text as it is."""
     return len(text.splitlines()) < 2 and text == text.strip()
 

@@ -2,17 +2,27 @@
 
 A row of `conversations.jsonl` is one person's conversation; each of its turns is a record: what the
 person wrote, the models' responses, a rating of each from 1 to 100, and the one they went on with
-(a ranking: 1 for it, 2 for the others). The context of a turn holds the responses chosen before,
-and `meta.follows` names the record before it. The person is rater and principal in one. What they
-said of the whole conversation stays in `meta` of its first turn. The columns:
+(a ranking: 1 for it, 2 for the others; the source marks every response with the chosen text, so
+equal texts share rank 1). The context of a turn holds the responses chosen before, and
+`meta.follows` names the record before it. The person is rater and principal in one. What they
+said of the whole conversation stays in `meta` of its first turn. The first row, as far as the
+project's notebook 01_summary_tables prints it (github.com/HannahKirk/prism-alignment), with the
+nested names of its codebook:
 
-    {"conversation_id": …, "user_id": …, "conversation_type": …, "opening_prompt": …,
-     "conversation_turns": …, "conversation_history": [{"turn": 0, "role": "user", "content": …},
-       {"turn": 0, "role": "model", "content": …, "model_provider": …, "model_name": …,
-        "score": …, "if_chosen": …, "within_turn_id": …}, …],
-     "performance_attributes": …, "choice_attributes": …, "open_feedback": …, …}
+    {"conversation_id": "c0", "user_id": "user0", "included_in_balanced_subset": false,
+     "generated_datetime": "2023-11-22 15:55:46", "timing_duration_s": 401.07,
+     "timing_duration_mins": 6.68, "conversation_type": "unguided",
+     "opening_prompt": "What can you do about the inequality  of wealth?",
+     "conversation_turns": 5, "conversation_history": [
+       {"turn": 0, "role": "user", "content": "What […]"},
+       {"turn": 0, "role": "model", "content": "Make it illegal for […]",
+        "model_provider": "huggingface_api", "model_name": "google/flan-t5-xxl", "score": 17,
+        "if_chosen": false, "within_turn_id": 0}, …],
+     "performance_attributes": {"values": null, "fluency": 95, […]},
+     "choice_attributes": {"values": null, "fluency": 80, […]},
+     "open_feedback": "Shorter blocks would  be nice.  but has  to ha[…]"}
 
-`utterances.jsonl` repeats the same data in rows that lack their context; it is not read.
+`utterances.jsonl` repeats the same data in rows that lack their context: see `prism_utterances`.
 """
 
 from collections.abc import Iterator
@@ -95,8 +105,8 @@ def read(row: RowDict, where: Where) -> list[Record]:
         )
         records.append(record)
         chosen = _chosen(names, replies)
-        if chosen is not None:
-            context = (*context, *record.candidate(chosen).messages)
+        if chosen:
+            context = (*context, *record.candidate(chosen[0]).messages)
         meta = {"follows": f"{conversation}/{turn}"}
     if not records:
         raise RecordError("`conversation_history` is empty.")
@@ -133,20 +143,21 @@ def _candidate(name: str, reply: RowDict) -> Candidate:
     return Candidate(name, (Message("assistant", text_of(reply, "content")),), origin=origin)
 
 
-def _chosen(names: list[str], replies: list[RowDict]) -> str | None:
-    """Return the response that the person went on with, if any."""
+def _chosen(names: list[str], replies: list[RowDict]) -> list[str]:
+    """Return the response that the person went on with, if any, and those of the same text."""
     known = [r.get("if_chosen") is not None and flag_of(r, "if_chosen") for r in replies]
-    chosen = [name for name, flag in zip(names, known, strict=True) if flag]
-    if len(chosen) > 1:
-        raise RecordError(f"two responses of one turn are chosen: {', '.join(chosen)}.")
-    return chosen[0] if chosen else None
+    chosen = [at for at, flag in enumerate(known) if flag]
+    if len({text_of(replies[at], "content") for at in chosen}) > 1:
+        named = ", ".join(names[at] for at in chosen)
+        raise RecordError(f"different responses of one turn are chosen: {named}.")
+    return [names[at] for at in chosen]
 
 
 def _judgments(names: list[str], replies: list[RowDict], user: str) -> Iterator[Judgment]:
     rater, shown = Rater(user, "human"), tuple(names)
     chosen = _chosen(names, replies)
-    if chosen is not None and len(names) > 1:
-        ranks = {name: 1 if name == chosen else 2 for name in names}
+    if chosen and len(names) > 1:
+        ranks = {name: 1 if name in chosen else 2 for name in names}
         yield Judgment("choice", "rank", shown, rater, ranks=ranks)
     scores = {name: number_of(r, "score") for name, r in zip(names, replies, strict=True)}
     if any(score is not None for score in scores.values()):

@@ -27,8 +27,13 @@ KINDS = {
     ".tsv": "tsv",
     ".parquet": "parquet",
     ".xml": "xml",
-    **dict.fromkeys((".soc", ".soi", ".toc", ".toi"), "preflib"),
+    **dict.fromkeys((".soc", ".soi", ".toc", ".toi", ".cat"), "preflib"),
 }
+NO_PREFERENCES = {
+    ".wmd": "a weighted matching graph of PrefLib: who could be matched with whom",
+    ".dat": "extra data of PrefLib, for which no format is laid down",
+}
+"""Endings that stand beside data prefine reads, and what they hold."""
 COMPRESSIONS = (".gz", ".zst")
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 BYTE_ORDER_MARKS = (
@@ -84,6 +89,12 @@ def file_rows(path: Path, name: str) -> Iterator[Row]:
     """
     kind = kind_of_file(path)
     if kind is None:
+        held = NO_PREFERENCES.get(path.suffix.lower())
+        if held is not None:
+            raise RecordError(
+                f"{name} is {held}. It holds no preferences over its alternatives, so there is "
+                "nothing to read; orders and categories stand in .soc, .soi, .toc, .toi and .cat."
+            )
         known = ", ".join(KINDS)
         raise RecordError(
             f"{name} is not a kind of file that prefine reads: {known}, each also with .gz "
