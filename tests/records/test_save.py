@@ -58,13 +58,13 @@ def test_a_failed_save_leaves_the_old_file(rich, tmp_path, monkeypatch):
     path = tmp_path / "a.jsonl"
     path.write_text("old")
 
-    first = rich[0]
+    first = next(rich.stored())
 
     def fail(self):
         yield first
         raise RuntimeError("disk")
 
-    monkeypatch.setattr(Records, "__iter__", fail)
+    monkeypatch.setattr(Records, "stored", fail)
     with pytest.raises(RuntimeError, match="disk"):
         rich.save(path)
     assert [p.name for p in tmp_path.iterdir()] == ["a.jsonl"]

@@ -21,6 +21,9 @@ from prefine.records import (
     Source,
     Step,
 )
+from prefine.records.codec import compact
+from prefine.records.stored import to_object, to_row
+from prefine.storage import json_hash
 
 # --- Round trip ---------------------------------------------------------------------------------
 
@@ -152,6 +155,20 @@ def test_round_trip_bit_for_bit(record: Record):
     again = Record.from_json(json.loads(text))
     assert again == record
     assert json.dumps(again.to_json()) == text
+
+
+@settings(deadline=None, max_examples=150)
+@given(RECORDS)
+def test_text_made_in_one_go_is_the_text_of_the_object(record: Record):
+    """What is written and hashed straight from the parts, and what `to_json` says, never part."""
+    row = record.to_json()
+    assert compact(record) == json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+    assert to_object(to_row(record)) == row
+    where = [record.source.name, record.source.split, record.source.row]
+    before = [row["context"], row.get("tools")]
+    assert replace(record, id="").id == json_hash([where, *before])
+    said = [candidate["messages"] for candidate in row["candidates"]]
+    assert record.cluster == json_hash(before if record.context else [before, said])
 
 
 def test_absent_fields_are_left_out(make_record, vote):

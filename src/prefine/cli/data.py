@@ -84,11 +84,21 @@ def convert(
     """Convert a data set to prefine's own records, without loss."""
     if to is not None and f".{to}" not in out.suffixes:
         out = out.with_name(f"{out.name}.{to}")
-    records = _load(
-        source, format, split, config, revision, max_rejects, rejects, keep_column, rename
+    from prefine.records import convert as write
+
+    done = write(
+        source,
+        out,
+        format=format,
+        split=split,
+        config=config,
+        revision=revision,
+        max_rejects=max_rejects,
+        rejects=rejects,
+        keep_columns=keep_column or (),
+        rename=_names(rename or []),
     )
-    records.save(out)
-    typer.echo(f"{len(records)} records -> {out}")
+    typer.echo(f"{done.records} records -> {out}")
 
 
 @app.command("split")

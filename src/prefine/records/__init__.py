@@ -1,5 +1,6 @@
 """Records of what people prefer: schema, loading, views, splits."""
 
+from prefine.records.convert import Converted, convert
 from prefine.records.load import load
 from prefine.records.mismatched import with_mismatched
 from prefine.records.records import Records, Rejects
@@ -23,6 +24,7 @@ __all__ = [
     "SCHEMA",
     "UNKNOWN_RATER",
     "Candidate",
+    "Converted",
     "Judgment",
     "Message",
     "Origin",
@@ -35,6 +37,7 @@ __all__ = [
     "Source",
     "Step",
     "View",
+    "convert",
     "load",
     "with_mismatched",
 ]

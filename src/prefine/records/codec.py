@@ -9,15 +9,18 @@ import functools
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, dataclass, fields
+from operator import attrgetter
 from typing import Any, TypeVar, cast
 
 from prefine.errors import RecordError
 
 T = TypeVar("T")
 
-compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-"""Returns JSON text without spaces; `json.dumps` would build an encoder at every call."""
+_SEQUENCES = (list, tuple)
+_MAPPINGS = (dict, Mapping)
+_NUMBERS = (int, float)
+"""Built-in kinds come first: an instance of an abstract class takes ten times as long to tell."""
 
 MAX_DEPTH = 64
 """Deepest nesting of free JSON (`meta`, `tools`, `params`) that a record may hold."""
@@ -74,7 +77,7 @@ def one_of(name: str, value: Any, choices: Iterable[str]) -> None:
 
 def number(name: str, value: Any, *, low: float | None = None, high: float | None = None) -> None:
     """Check that a value is a finite number in [low, high]."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, _NUMBERS):
         raise RecordError(f"`{name}` must be a number, got {kind_of(value)}.")
     try:
         finite = math.isfinite(value)
@@ -109,12 +112,12 @@ def json_value(name: str, value: Any, depth: int = 0) -> None:
         return
     if isinstance(value, str):
         text(name, value)
-    elif isinstance(value, int | float):
+    elif isinstance(value, _NUMBERS):
         number(name, value)
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, _SEQUENCES):
         for item in value:  # pyright: ignore[reportUnknownVariableType]
             json_value(name, item, depth + 1)
-    elif isinstance(value, Mapping):
+    elif isinstance(value, _MAPPINGS):
         for key, item in value.items():  # pyright: ignore[reportUnknownVariableType]
             text(f"a key of {name}", key)
             json_value(f"{name}.{key}", item, depth + 1)
@@ -124,7 +127,7 @@ def json_value(name: str, value: Any, depth: int = 0) -> None:
 
 def mapping(name: str, value: Any, check: Callable[[str, Any], None] = json_value) -> None:
     """Check an object with text keys, each of whose values passes `check`."""
-    if not isinstance(value, Mapping):
+    if not isinstance(value, _MAPPINGS):
         raise RecordError(f"`{name}` must be an object, got {kind_of(value)}.")
     for key, item in value.items():  # pyright: ignore[reportUnknownVariableType]
         text(f"a key of {name}", key)
@@ -141,9 +144,11 @@ def sequence(name: str, value: Any, check: Callable[[str, Any], None] = json_val
 
 def parts(name: str, value: Any, cls: type[Any], *, at_least: int = 0) -> None:
     """Check a tuple of parts of one class."""
-    if not isinstance(value, tuple) or not all(isinstance(item, cls) for item in value):  # pyright: ignore[reportUnknownVariableType]
-        raise RecordError(f"`{name}` must be a tuple of {cls.__name__}.")
-    if len(value) < at_least:  # pyright: ignore[reportUnknownArgumentType]
+    items = cast(tuple[Any, ...], value) if isinstance(value, tuple) else (None,)
+    for item in items:
+        if not isinstance(item, cls):
+            raise RecordError(f"`{name}` must be a tuple of {cls.__name__}.")
+    if len(items) < at_least:
         raise RecordError(f"`{name}` must hold at least {at_least}.")
 
 
@@ -153,59 +158,97 @@ def optional(rule: Callable[..., None], name: str, value: Any, /, **limits: Any)
         rule(name, value, **limits)
 
 
+def optional_texts(part: object, *names: str) -> None:
+    """Check the fields of a part that hold Unicode text or None."""
+    for name in names:
+        value = getattr(part, name)
+        if value is not None:
+            text(name, value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How a dataclass stands in JSON.
+
+    Attributes:
+        values: Returns the values of all its fields.
+        keys: JSON key of each field.
+        defaults: Default of each field; MISSING stands for "always written".
+        names: JSON key -> name of the field.
+        required: JSON keys that must hold something, sorted.
+    """
+
+    values: Callable[[object], tuple[Any, ...]]
+    keys: tuple[str, ...]
+    defaults: tuple[Any, ...]
+    names: dict[str, str]
+    required: tuple[str, ...]
+
+
 @functools.cache
-def _layout(cls: type[Any]) -> tuple[tuple[str, str, Any], ...]:
-    """Return (field, JSON key, default) of a dataclass; MISSING stands for "always written"."""
-    layout: list[tuple[str, str, Any]] = []
+def _layout(cls: type[Any]) -> _Layout:
+    names: dict[str, str] = {}
+    defaults: list[Any] = []
+    required: list[str] = []
     for f in fields(cls):
-        default = f.default
-        if f.metadata.get("always"):
-            default = MISSING
-        elif f.default_factory is not MISSING:
+        key, default = f.metadata.get("key", f.name), f.default
+        if f.default_factory is not MISSING:
             default = f.default_factory()
-        layout.append((f.name, f.metadata.get("key", f.name), default))
-    return tuple(layout)
+        if default is MISSING:
+            required.append(key)
+        defaults.append(MISSING if f.metadata.get("always") else default)
+        names[key] = f.name
+    values = attrgetter(*names.values())
+    return _Layout(values, tuple(names), tuple(defaults), names, tuple(sorted(required)))
 
 
-@functools.cache
-def _names(cls: type[Any]) -> dict[str, str]:
-    return {key: name for name, key, _ in _layout(cls)}
-
-
-@functools.cache
-def _required(cls: type[Any]) -> frozenset[str]:
-    return frozenset(
-        f.metadata.get("key", f.name)
-        for f in fields(cls)
-        if f.default is MISSING and f.default_factory is MISSING
-    )
+def filled(part: object) -> dict[str, Any]:
+    """Return the fields of a part that do not hold their default, by JSON key, as they are."""
+    layout = _layout(type(part))
+    out: dict[str, Any] = {}
+    for key, default, value in zip(layout.keys, layout.defaults, layout.values(part), strict=True):
+        # `1 == True` and `0 == False` in Python, so the types are compared too.
+        if value is not default and (type(value) is not type(default) or value != default):
+            out[key] = value
+    return out
 
 
 def encode(part: object) -> dict[str, Any]:
     """Return a part as a JSON object; fields that hold their default are left out."""
-    out: dict[str, Any] = {}
-    for name, key, default in _layout(type(part)):
-        value = getattr(part, name)
-        if value is default:
-            continue
-        # `1 == True` and `0 == False` in Python, so the types are compared too.
-        if default is not MISSING and type(value) is type(default) and value == default:
-            continue
-        out[key] = _plain(value)
-    return out
+    return {key: _plain(value) for key, value in filled(part).items()}
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, _SCALARS):
         return value
-    if isinstance(value, tuple | list):
+    if isinstance(value, _SEQUENCES):
         return [_plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, Mapping):
+    if isinstance(value, _MAPPINGS):
         return {key: _plain(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
     return encode(value)
 
 
 _SCALARS = (str, int, float, type(None))
+
+
+def unpack(value: object) -> dict[Any, Any]:
+    """Return a part, or a mapping that is no dict, as encoders take it: `default` of JSON."""
+    try:
+        return filled(value)
+    except TypeError:
+        return dict(cast(Mapping[Any, Any], value))
+
+
+compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=unpack).encode
+"""Returns JSON text without spaces, of parts too: the text of `encode(part)`, made in one go.
+
+`json.dumps` would build an encoder at every call.
+"""
+
+canonical = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=unpack
+).encode
+"""Returns the same with sorted keys, for hashes: the text that `prefine.storage.json_hash` has."""
 
 
 Reader = Callable[[Any], Any]
@@ -225,18 +268,18 @@ def decode(cls: type[T], value: Any, readers: Mapping[str, Reader] | None = None
     if not isinstance(value, dict):
         raise RecordError(f"must be an object, got {kind_of(value)}.")
     row = cast(dict[Any, Any], value)
-    names = _names(cls)
-    for key in row:
-        if key not in names:
-            raise RecordError(unknown_key(key, names))
-    required = _required(cls)
-    if missing := sorted(key for key in required if row.get(key) is None):
-        raise RecordError(f"`{missing[0]}` is missing.")
+    layout = _layout(cls)
+    names = layout.names
+    if not row.keys() <= names.keys():
+        raise RecordError(unknown_key(next(key for key in row if key not in names), names))
+    for key in layout.required:
+        if row.get(key) is None:
+            raise RecordError(f"`{key}` is missing.")
     arguments: dict[str, Any] = {}
     for key, item in row.items():
-        if item is None and key not in required:
+        if item is None:
             continue
-        reader = (readers or {}).get(key)
+        reader = None if readers is None else readers.get(key)
         if reader is None:
             arguments[names[key]] = item
             continue

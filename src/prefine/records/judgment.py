@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from prefine.errors import RecordError
@@ -25,6 +26,14 @@ REQUIRED_OF_KIND = {
     "edit": ("edit_from", "edit_to"),
     "signal": ("target", "polarity"),
 }
+FOREIGN = {
+    kind: {
+        name: other for other, names in FIELDS_OF_KIND.items() if other != kind for name in names
+    }
+    for kind in FIELDS_OF_KIND
+}
+"""Fields that a kind must leave empty, and the kind that each belongs to."""
+_foreign_values = {kind: attrgetter(*names) for kind, names in FOREIGN.items()}
 KEYS = {"edit_from": "from", "edit_to": "to"}
 """JSON keys that are not Python names."""
 
@@ -159,31 +168,36 @@ class Judgment:
         codec.flag("valid", self.valid)
         self._check_common()
         self._check_fields_of_kind()
-        {
-            "pair": self._check_pair,
-            "rank": self._check_rank,
-            "rate": self._check_rate,
-            "edit": self._check_edit,
-            "signal": self._check_signal,
-        }[self.kind]()
+        if self.kind == "pair":
+            self._check_pair()
+        elif self.kind == "rank":
+            self._check_rank()
+        elif self.kind == "rate":
+            self._check_rate()
+        elif self.kind == "edit":
+            self._check_edit()
+        else:
+            self._check_signal()
 
     def _check_common(self) -> None:
-        for name in ("rationale", "error", "raw"):
-            codec.optional(codec.text, name, getattr(self, name))
-        codec.optional(codec.number, "confidence", self.confidence, low=0, high=1)
+        codec.optional_texts(self, "rationale", "error", "raw")
+        if self.confidence is not None:
+            codec.number("confidence", self.confidence, low=0, high=1)
         codec.whole("count", self.count, low=1)
         codec.whole("repeat", self.repeat, low=0)
-        codec.optional(codec.number, "seconds", self.seconds, low=0)
-        codec.optional(codec.number, "price", self.price, low=0)
+        if self.seconds is not None:
+            codec.number("seconds", self.seconds, low=0)
+        if self.price is not None:
+            codec.number("price", self.price, low=0)
 
     def _check_fields_of_kind(self) -> None:
-        for kind, names in FIELDS_OF_KIND.items():
-            for name in names:
-                if kind != self.kind and getattr(self, name) is not None:
-                    key = KEYS.get(name, name)
-                    raise RecordError(
-                        f"`{key}` belongs to {_a(kind)} judgment, this is {_a(self.kind)}."
-                    )
+        values = _foreign_values[self.kind](self)
+        for (name, kind), value in zip(FOREIGN[self.kind].items(), values, strict=True):
+            if value is not None:
+                key = KEYS.get(name, name)
+                raise RecordError(
+                    f"`{key}` belongs to {_a(kind)} judgment, this is {_a(self.kind)}."
+                )
         if not self.valid:
             return
         for name in REQUIRED_OF_KIND[self.kind]:

@@ -1,6 +1,7 @@
 """LLaMA-Factory: what its `dataset_info.json` says of a file, and which answers a row can hold."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -56,10 +57,7 @@ class Described:
     """
 
     def __init__(self, folder: Path | None, name: str) -> None:
-        entry = _entry(folder, Path(name).name) if folder is not None else None
-        self.formatting = None if entry is None else entry.get("formatting", "alpaca")
-        self.columns = _names(entry, "columns", COLUMNS)
-        self.tags = _names(entry, "tags", TAGS)
+        self.formatting, self.columns, self.tags = _described(folder, name, _version(folder))
 
     def renamed(self, row: Mapping[str, Any], formatting: str) -> dict[str, Any]:
         """Return a row with its columns called by their meaning; others keep their names.
@@ -79,6 +77,29 @@ class Described:
         return {meaning.get(key, key): value for key, value in row.items()}
 
 
+@lru_cache(maxsize=64)
+def _described(
+    folder: Path | None, name: str, version: tuple[int, int] | None
+) -> tuple[Any, dict[str, str], dict[str, str]]:
+    """Return formatting, columns and tags of a file, worked out once, not for every row."""
+    entry = None
+    if folder is not None and version is not None:
+        entry = _entry(folder / INFO, Path(name).name)
+    formatting = None if entry is None else entry.get("formatting", "alpaca")
+    return formatting, _names(entry, "columns", COLUMNS), _names(entry, "tags", TAGS)
+
+
+def _version(folder: Path | None) -> tuple[int, int] | None:
+    """Return time and size of the description beside a file, None if there is none."""
+    if folder is None:
+        return None
+    try:
+        facts = os.stat(f"{folder}/{INFO}")
+    except OSError:
+        return None
+    return facts.st_mtime_ns, facts.st_size
+
+
 def _names(entry: dict[str, Any] | None, key: str, known: Mapping[str, str]) -> dict[str, str]:
     given: Any = {} if entry is None else entry.get(key) or {}
     if not isinstance(given, dict):
@@ -93,21 +114,14 @@ def _names(entry: dict[str, Any] | None, key: str, known: Mapping[str, str]) -> 
     return names
 
 
-def _entry(folder: Path, name: str) -> dict[str, Any] | None:
-    path = folder / INFO
-    try:
-        facts = path.stat()
-    except OSError:
-        return None
-    for entry in _read(path, facts.st_mtime_ns, facts.st_size).values():
+def _entry(path: Path, name: str) -> dict[str, Any] | None:
+    for entry in _read(path).values():
         if isinstance(entry, dict) and entry.get("file_name") == name:  # pyright: ignore[reportUnknownMemberType]
             return cast(dict[str, Any], entry)
     return None
 
 
-@lru_cache(maxsize=8)
-def _read(path: Path, time: int, size: int) -> dict[str, Any]:
-    """Read a description once for as long as the file does not change (`time`, `size`)."""
+def _read(path: Path) -> dict[str, Any]:
     try:
         return parse(path.read_text("utf-8-sig"))
     except (OSError, UnicodeError) as error:

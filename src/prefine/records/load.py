@@ -3,17 +3,18 @@
 import itertools
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from prefine.errors import ConfigError, FormatError, RecordError
 from prefine.records.formats import FORMATS, fitting, format_named
 from prefine.records.formats.format import Format, Where
 from prefine.records.joined import Joiner
 from prefine.records.media import refuse_outside
-from prefine.records.records import Records
+from prefine.records.records import Records, Rejects
 from prefine.records.rejects import RejectsFile
 from prefine.records.schema import Record
 from prefine.records.sources import files, hub, memory
@@ -75,6 +76,75 @@ def load(
         >>> records.format, records[0].judgments[0].winner
         ('trl_preference', 'c0')
     """
+    with reading(
+        source,
+        format=format,
+        split=split,
+        config=config,
+        revision=revision,
+        max_rejects=max_rejects,
+        rejects=rejects,
+        keep_columns=keep_columns,
+        rename=rename,
+    ) as found:
+        return Records.of(
+            found, rejects=lambda: found.rejects, source=found.name, format=found.format
+        )
+
+
+class Options(TypedDict, total=False):
+    """The options of `load`, for whatever else reads as it does."""
+
+    format: str
+    split: str | None
+    config: str | None
+    revision: str | None
+    max_rejects: float
+    rejects: Path | str | None
+    keep_columns: Collection[str]
+    rename: Mapping[str, str] | None
+
+
+class Reading:
+    """Records as they are read: to be gone through once, one at a time.
+
+    After the last one it raises if too many rows were rejected, or there were none at all.
+
+    Attributes:
+        name: As messages and `Records.source` call the source.
+        format: Name of the format.
+        count: Records read so far.
+        rejects: Rows that were not understood, known after the last record.
+    """
+
+    def __init__(self, name: str, format: str, records: Iterator[Record], log: RejectsFile) -> None:
+        self.name, self.format = name, format
+        self.count, self.rejects = 0, Rejects()
+        self._records, self._log = records, log
+
+    def __iter__(self) -> Iterator[Record]:
+        for record in self._records:
+            self.count += 1
+            yield record
+        self.rejects = self._log.finish()
+        if not self._log.rows:
+            raise RecordError(f"{self.name} holds no rows.")
+
+
+@contextmanager
+def reading(
+    source: Any,
+    *,
+    format: str = "auto",
+    split: str | None = None,
+    config: str | None = None,
+    revision: str | None = None,
+    max_rejects: float = 0.01,
+    rejects: Path | str | None = None,
+    keep_columns: Collection[str] = (),
+    rename: Mapping[str, str] | None = None,
+) -> Generator[Reading]:
+    """Open what `load` loads, with its options and its errors."""
     if not 0 <= max_rejects <= 1:
         raise ConfigError(f"`max_rejects` must be in [0, 1], got {max_rejects}.")
     fixed = None if format == "auto" else format_named(format)
@@ -84,15 +154,8 @@ def load(
     path = Path(rejects) if rejects is not None else Path.cwd() / f"{opened.stem}.rejects.jsonl"
     parts, chosen = _choose(opened, fixed)
     with RejectsFile(path, opened.name, max_rejects) as log:
-        records = Records.of(
-            _read(opened, parts, chosen, log, tuple(keep_columns)),
-            rejects=log.finish,
-            source=opened.name,
-            format=chosen.name,
-        )
-        if not log.rows:
-            raise RecordError(f"{opened.name} holds no rows.")
-    return records
+        records = _read(opened, parts, chosen, log, tuple(keep_columns))
+        yield Reading(opened.name, chosen.name, records, log)
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,12 +131,14 @@ def refuse_outside(record: Record, folder: Path | None) -> None:
 
 
 def _media(record: Record) -> Iterable[Part]:
-    messages = [*record.context, *(m for c in record.candidates for m in c.messages)]
-    for message in messages:
-        if isinstance(message.content, tuple):
-            yield from message.content
+    for messages in (record.context, *(candidate.messages for candidate in record.candidates)):
+        for message in messages:
+            if isinstance(message.content, tuple):
+                yield from message.content
     for candidate in record.candidates:
-        yield from (step.part for step in candidate.steps if step.part is not None)
+        for step in candidate.steps:
+            if step.part is not None:
+                yield step.part
 
 
 def _inside(uri: str, folder: Path | None) -> bool:

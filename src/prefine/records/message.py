@@ -45,8 +45,7 @@ class Part:
 
     def __post_init__(self) -> None:
         codec.one_of("type", self.type, PART_TYPES)
-        for name in ("text", "uri", "mime", "sha256", "id", "title"):
-            codec.optional(codec.text, name, getattr(self, name))
+        codec.optional_texts(self, "text", "uri", "mime", "sha256", "id", "title")
         for name, length in (("span", 2), ("box", 4)):
             value = getattr(self, name)
             codec.optional(codec.sequence, name, value, check=codec.number)
@@ -94,8 +93,7 @@ class Message:
             codec.parts("content", self.content, Part, at_least=1)
         else:
             codec.text("content", self.content)
-        for name in ("name", "tool_call_id", "thinking"):
-            codec.optional(codec.text, name, getattr(self, name))
+        codec.optional_texts(self, "name", "tool_call_id", "thinking")
         codec.optional(codec.sequence, "tool_calls", self.tool_calls, check=codec.mapping)
         codec.optional(codec.flag, "loss", self.loss)
 

@@ -14,16 +14,18 @@ from typing import Any, TextIO
 
 from prefine.errors import RecordError
 from prefine.extras import require
+from prefine.records.codec import unpack
 from prefine.records.formats import FORMATS, format_named
 from prefine.records.formats.format import Format, RowDict
 from prefine.records.records import Records
-from prefine.records.stored import COLUMNS
+from prefine.records.schema import Record
+from prefine.records.stored import COLUMNS, to_object, to_row
 from prefine.records.table import write_parquet
 from prefine.storage import atomic_file
 
 SAVED = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 EXPORTED = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".csv", ".tsv")
-ORDERS = (".soc", ".soi", ".toc", ".toi")
+ORDERS = (".soc", ".soi", ".toc", ".toi", ".cat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,22 @@ def save(records: Records, path: Path) -> None:
             write_parquet(records.stored(), COLUMNS, part)
         return
     with _text(path, ending) as handle:
-        for record in records:
-            handle.write(_line(record.to_json()))
+        # What is stored was checked when it was made a record; it need not become one again.
+        handle.writelines(_line(to_object(row)) for row in records.stored())
+
+
+def write(records: Iterable[Record], path: Path) -> None:
+    """Write records as they come, in prefine's own schema: the bytes that `save` writes.
+
+    If they end in an error, no file appears.
+    """
+    ending = _ending(path, SAVED)
+    if ending == ".parquet":
+        with atomic_file(path) as part:
+            write_parquet(map(to_row, records), COLUMNS, part)
+        return
+    with _text(path, ending) as handle:
+        handle.writelines(map(_line, records))
 
 
 def export(records: Records, name: str, path: Path) -> Exported:
@@ -59,7 +75,7 @@ def export(records: Records, name: str, path: Path) -> Exported:
     if chosen.write is None:
         writable = ", ".join(found.name for found in FORMATS.values() if found.write)
         raise RecordError(f"{name} can be read but not written. These can: {writable}.")
-    ending = _ending(path, ORDERS if name == "preflib" else EXPORTED)
+    ending = _ending(path, ORDERS if "preflib" in chosen.kinds else EXPORTED)
     count = _Count()
     rows = _rows(records, chosen, count)
     with _text(path, ending) as handle:
@@ -115,8 +131,11 @@ def _text(path: Path, ending: str) -> Generator[TextIO]:
             yield text
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=unpack).encode
+
+
 def _line(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
+    return _encode(value) + "\n"
 
 
 def _write_array(handle: TextIO, rows: Iterable[RowDict]) -> None:

@@ -13,7 +13,7 @@ from prefine.errors import RecordError
 from prefine.records import codec
 from prefine.records.judgment import UNDECIDED, UNKNOWN_RATER, Judgment, Rater
 from prefine.records.message import Message, Part, Step
-from prefine.storage import json_hash
+from prefine.storage import content_hash
 
 __all__ = [
     "SCHEMA",
@@ -54,8 +54,7 @@ class Source:
 
     def __post_init__(self) -> None:
         codec.text("name", self.name, empty=False)
-        for name in ("split", "license", "url"):
-            codec.optional(codec.text, name, getattr(self, name))
+        codec.optional_texts(self, "split", "license", "url")
         if isinstance(self.row, str):
             codec.text("row", self.row)
         else:
@@ -88,8 +87,7 @@ class Origin:
     def __post_init__(self) -> None:
         codec.one_of("kind", self.kind, ORIGIN_KINDS)
         codec.mapping("sampling", self.sampling)
-        for name in ("model", "system", "parent"):
-            codec.optional(codec.text, name, getattr(self, name))
+        codec.optional_texts(self, "model", "system", "parent")
 
     @classmethod
     def from_json(cls, value: Any) -> "Origin":
@@ -263,11 +261,7 @@ class Record:
 
     def _hash(self) -> str:
         where = [self.source.name, self.source.split, self.source.row]
-        return json_hash([where, *self._before()])
-
-    def _before(self) -> list[Any]:
-        tools = None if self.tools is None else [dict(tool) for tool in self.tools]
-        return [[message.to_json() for message in self.context], tools]
+        return content_hash([codec.canonical([where, self.context, self.tools])])
 
     @property
     def cluster(self) -> str:
@@ -276,9 +270,9 @@ class Record:
         A record without a prompt stands for itself, by the content of its candidates.
         """
         if self.context:
-            return json_hash(self._before())
-        said = [[m.to_json() for m in candidate.messages] for candidate in self.candidates]
-        return json_hash([self._before(), said])
+            return content_hash([codec.canonical([self.context, self.tools])])
+        said = [candidate.messages for candidate in self.candidates]
+        return content_hash([codec.canonical([[self.context, self.tools], said])])
 
     def candidate(self, name: str) -> Candidate:
         """Return the candidate with this id."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from prefine.errors import RecordError
-from prefine.records.codec import compact
+from prefine.records.codec import compact, filled
 from prefine.records.schema import SCHEMA, Record
 
 NESTED = ("source", "context", "tools", "candidates", "judgments", "principal", "tags", "meta")
@@ -16,11 +16,30 @@ Arrow's unions."""
 
 def to_row(record: Record) -> dict[str, str | None]:
     """Return a record as a stored row."""
-    encoded = record.to_json()
+    given = filled(record)
     row: dict[str, str | None] = {"schema": record.schema, "id": record.id}
     for name in NESTED:
-        row[name] = compact(encoded[name]) if name in encoded else None
+        row[name] = compact(given[name]) if name in given else None
     return row
+
+
+def to_object(row: Mapping[str, str | None]) -> dict[str, Any]:
+    """Return a stored row as the JSON object of its record, without making the record.
+
+    Example:
+        >>> from prefine.records.schema import Record
+        >>> record = Record(context=(), candidates=())
+        >>> to_object(to_row(record)) == record.to_json()
+        True
+    """
+    return {
+        name: _decode(value)[0] if name in NESTED else value
+        for name, value in row.items()
+        if value is not None
+    }
+
+
+_decode = json.JSONDecoder().raw_decode
 
 
 def from_row(row: Mapping[str, Any], loads: Callable[[str], Any] = json.loads) -> Record:
