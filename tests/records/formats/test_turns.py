@@ -137,11 +137,23 @@ def test_each_turn_of_community_alignment_is_a_record():
     assert len(load([CHOICES]).lists()) == 2
 
 
+THIRD = {key.replace("second", "third"): CHOICES[key] for key in CHOICES if "second" in key}
+GAP = {key: None for key in CHOICES if "second" in key}
+
+
+@pytest.mark.parametrize("change", [GAP | THIRD, {"first_turn_preferred_response": None}])
+def test_a_turn_whose_context_has_a_gap_is_in_no_view(change):
+    """The full file has such conversations; the turn must not be taken for what it is not."""
+    records = load([CHOICES | change])
+    assert [record.tags.get("malformed") for record in records] == [None, True]
+    lists = records.lists()
+    assert len(lists) == ("first_turn_preferred_response" not in change)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"first_turn_preferred_response": "response_e"}, "must be one of the responses"),
-        ({"first_turn_preferred_response": None}, "second turn follows a turn without"),
         ({"second_turn_prompt": None}, "`second_turn_prompt` is missing"),
         ({"first_turn_mood": "x"}, "unknown key `first_turn_mood`"),
     ],

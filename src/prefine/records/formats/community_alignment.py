@@ -3,7 +3,12 @@
 A row is a conversation of one annotator, up to four turns. In each turn they saw four responses and
 preferred one (a ranking: 1 for it, 2 for the others), and may have said why (the rationale). Each
 turn is a record, whose context holds the responses preferred before. Who the annotator is stands in
-`rater.group`. The columns, of huggingface.co/datasets/facebook/community-alignment-dataset:
+`rater.group`. The full file has conversations in which a turn, or the preferred response of one, is
+missing: what follows lacks a part of its context and is kept with `tags.malformed`, so that it
+counts, but no view takes it.
+
+No row is printed where it could be cited. The columns, of
+huggingface.co/datasets/facebook/community-alignment-dataset:
 
     {"conversation_id": …, "assigned_lang": …, "annotator_id": …, "annotator_country": …,
      "first_turn_prompt": …, "first_turn_response_a": …, … "first_turn_response_d": …,
@@ -54,14 +59,14 @@ def read(row: RowDict, where: Where) -> list[Record]:
     meta = {key: row[key] for key in odd if OF_ROW.fullmatch(key) and row[key] is not None}
     records: list[Record] = []
     context: tuple[Message, ...] = ()
+    whole = True
     for at, turn in enumerate(TURNS):
         values = {key: _text(row, f"{turn}_turn_{key}") for key in OF_TURN}
         if not values["prompt"]:
             if any(values.values()):
                 raise RecordError(f"`{turn}_turn_prompt` is missing, but that turn has responses.")
+            whole = False
             continue
-        if context and context[-1].role == "user":
-            raise RecordError(f"the {turn} turn follows a turn without a preferred response.")
         context = (*context, Message("user", values["prompt"]))
         candidates, judgments = _turn(values, rater, turn)
         record = Record(
@@ -69,10 +74,11 @@ def read(row: RowDict, where: Where) -> list[Record]:
             context=context,
             candidates=candidates,
             judgments=judgments,
-            tags={**tags, "turn": at},
+            tags={**tags, "turn": at} | ({} if whole else {"malformed": True}),
             meta=meta if not records else {"follows": records[-1].source.row},
         )
         records.append(record)
+        whole = whole and bool(judgments)
         if judgments:
             context = (*context, *record.candidate(values["preferred_response"]).messages)
     if not records:

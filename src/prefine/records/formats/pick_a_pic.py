@@ -2,8 +2,9 @@
 
 `caption` is the prompt, `jpg_0` and `jpg_1` are the images' bytes (base64 here) or `image_0_url`
 their addresses, `label_0` says how much of the vote the first got: 1, 0, or 0.5 for a tie. A row
-without a label (`has_label` false) has no judgment. The columns, as the data set's card
-(huggingface.co/datasets/yuvalkirstain/pickapic_v1, MIT) has them:
+without a label (`has_label` false) has no judgment. No row is printed where it could be cited. The
+columns, as the data set's card (huggingface.co/datasets/yuvalkirstain/pickapic_v1; it names no
+licence, the project's code is MIT) has them:
 
     are_different, best_image_uid, caption, created_at, has_label, image_0_uid, image_0_url,
     image_1_uid, image_1_url, jpg_0, jpg_1, label_0, label_1, model_0, model_1, ranking_id,
