@@ -31,7 +31,7 @@ python_use_unqualified_type_names = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
-napoleon_custom_sections = [("Source", "notes_style")]
+napoleon_custom_sections = [(name, "notes_style") for name in ("Source", "Curves", "Pitfalls")]
 default_role = "code"
 
 html_theme = "furo"

@@ -121,7 +121,9 @@ Made from `prefine.objectives.__all__`; `prefine train --list` prints them on a 
 formulas, *l* is the log-probability of a response in nats, *h* its difference to the reference's,
 *r* a reward; the index *w* means the chosen, *l* the rejected response; *n* counts scored tokens
 and *p* is the soft label, 1 where labels are hard. *Row-wise* losses see one row at a time,
-*stateful* ones carry a statistic from step to step, *coupled* ones see the whole batch.
+*stateful* ones carry a statistic from step to step, *coupled* ones see the whole batch. *Curves*
+says what a healthy run looks like, by the names of [the metrics](../../explanation/metrics.md); a
+first loss that is written as a number is checked by a test.
 
 | name | what it does | rows | kind | reference |
 |---|---|---|---|---|
@@ -147,19 +149,24 @@ def method_section(method: dict[str, Any]) -> str:
         lines += ["```{math}", equation, "```", ""]
     lines += ["With the default options:", "", "```text", method["formula"], "```", ""]
     if method["options"]:
-        lines += ["| option | default | must be | meaning |", "|---|---|---|---|"]
+        lines += ["| option | default | must be | usual | meaning |", "|---|---|---|---|---|"]
         lines += [
             f"| `{key}` | `{option['default']}` | {cleaned(option['must_be'])} | "
-            f"{code_in_text(cleaned(option['text']))} |"
+            f"{usual(option['usual'])} | {code_in_text(cleaned(option['text']))} |"
             for key, option in method["options"].items()
         ]
     else:
         lines.append("It has no options.")
+    lines += ["", f"**Curves.** {method['curves']}", "", f"**Pitfalls.** {method['pitfalls']}", ""]
     read = [f"`{column}`" for column in (*method["fields"], *method["columns"])]
     lines += ["", f"Reads, where the data has them: {', '.join(read)}." if read else "", ""]
     return "\n".join(
         [*lines, f"Source: {method['source']} Python: {{py:func}}`prefine.objectives.{name}`.", ""]
     )
+
+
+def usual(bounds: list[float] | None) -> str:
+    return "" if bounds is None else f"{bounds[0]:g} to {bounds[1]:g}"
 
 
 def code_in_text(text: str) -> str:

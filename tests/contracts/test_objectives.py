@@ -6,6 +6,7 @@ A new objective needs no line here: it is fed from what it declares.
 import inspect
 import itertools
 import json
+import math
 import re
 from dataclasses import replace
 from typing import Any
@@ -17,7 +18,7 @@ import prefine.objectives
 from prefine.errors import ConfigError
 from prefine.objectives.declare import Stateful, spec
 from prefine.objectives.options import Option, options_of
-from prefine.objectives.registry import build, formula, names
+from prefine.objectives.registry import build, describe, formula, names
 from prefine.scores import Scores
 
 COUNTS = {"point": 1, "pair": 2, "list": 4}
@@ -293,6 +294,65 @@ def test_statistics_add_up_and_state_is_json(name):
     assert again(scores).equal(loss(scores))
 
 
+# --- the first step ---
+
+
+def untrained(loss: Any, seed: int = 0) -> Scores:
+    """Rows whose policy is the reference, with hard labels."""
+    scores = example(loss, seed=seed)
+    elements = dict(scores.elements)
+    if "reference_log_prob" in elements:
+        elements["reference_log_prob"] = elements["log_prob"]
+    if "kl_reference" in elements:
+        elements["kl_reference"] = torch.zeros_like(elements["kl_reference"])
+    columns = dict(scores.columns)
+    if "mismatched_log_ratio" in columns:
+        columns["mismatched_log_ratio"] = torch.zeros_like(columns["mismatched_log_ratio"])
+    distinct = torch.arange(COUNTS[spec(loss).data], 0, -1).double().expand_as(scores.policy)
+    return replace(
+        scores,
+        policy=scores.policy if scores.reference is None else scores.reference,
+        elements=elements,
+        columns=columns,
+        prob=None,
+        utility=None if scores.utility is None else distinct,
+    )
+
+
+@each_name
+def test_the_curve_starts_where_its_docstring_says(name):
+    """Where the policy is the reference, the first loss is known: users compare it with theirs."""
+    loss = build(name)
+    if not spec(loss).needs.reference:
+        return
+    losses = torch.cat([loss(untrained(loss, seed)) for seed in range(4)])
+    said = re.match(r"Starts at ([\d.]*\d)\b", describe(name)["curves"])
+    if said:
+        assert losses.tolist() == pytest.approx([float(said.group(1))] * len(losses), rel=1e-3)
+    elif spec(loss).data != "list":
+        assert losses.std() > 1e-6, "every run starts at the same loss: say which"
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize(
+    ("name", "of"),
+    [
+        ("plackett_luce", math.factorial),
+        ("ranklist", lambda count: 2 ** (count * (count - 1) / 2)),
+        ("info_nca", lambda count: count),
+        ("listwise_nca", lambda count: 4),
+    ],
+)
+def test_where_lists_start(name, of, count):
+    loss = build(name)
+    scores = untrained(loss)
+    part = scores.take(torch.arange(count).expand(len(scores.policy), -1))
+    first = math.log(of(count))
+    assert loss(part).tolist() == pytest.approx([first] * len(scores.policy))
+    if count == 4 or name in ("plackett_luce", "ranklist"):
+        assert f"{first:.3f}" in describe(name)["curves"]
+
+
 # --- options and words ---
 
 
@@ -349,7 +409,7 @@ def test_the_formula_shows_every_number_and_follows_every_switch(name):
 def test_the_docstring_has_its_sections(name):
     target = getattr(prefine.objectives, name)
     text = inspect.getdoc(target) or ""
-    needed = ["Source:", "Example:", ".. math::"]
+    needed = ["Source:", "Curves:", "Pitfalls:", "Example:", ".. math::"]
     if not inspect.isclass(target):
         needed += ["Args:", "Returns:", "Raises:"]
         assert "[B]" in text

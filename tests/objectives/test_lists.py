@@ -170,6 +170,6 @@ def test_a_mistake_at_the_top_costs_most_in_lipo() -> None:
     policy = torch.tensor([[3.0, 4.0, 2.0, 1.0], [4.0, 3.0, 1.0, 2.0]])
     scores = Scores(policy, torch.ones(2, 4), reference=torch.zeros(2, 4), utility=utility)
     top, bottom = losses("lipo", scores, beta=1.0, gain="linear").tolist()
-    assert top > 1.5 * bottom
+    assert top > 1.3 * bottom
     top, bottom = losses("ranklist", scores, beta=1.0).tolist()
     assert top == pytest.approx(bottom)

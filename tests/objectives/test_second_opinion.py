@@ -241,6 +241,16 @@ def test_discopop_is_finite_far_out() -> None:
     assert policy.grad.isfinite().all()
 
 
+def test_discopop_starts_on_the_wrong_side_of_a_hump() -> None:
+    """As its docstring warns: from the reference, the slope leads to a negative margin."""
+    margin = torch.linspace(-0.5, 0.5, 2001, dtype=torch.float64)
+    ratio = torch.stack([margin / 0.05, torch.zeros_like(margin)], 1)
+    found = losses("discopop", Scores(ratio, torch.ones_like(ratio), reference=0 * ratio))
+    turns = (found.diff().sign().diff() != 0).nonzero().flatten() + 1
+    assert margin[turns].tolist() == pytest.approx([-0.118, 0.072], abs=1e-3)
+    assert found[1001] > found[1000]
+
+
 def test_odds_of_a_certain_response() -> None:
     policy = torch.tensor([[0.0, -1e-12], [-1e-7, -800.0]], requires_grad=True)
     found = losses("orpo", Scores(policy, torch.ones(2, 2)))

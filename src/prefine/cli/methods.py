@@ -51,7 +51,9 @@ def _show_one(method: dict[str, Any]) -> None:
             default = "" if name not in method["defaults"] else str(method["defaults"][name])
             table.add_row(name, default, option["must_be"], usual, _plain(option["text"]))
         console.print(table)
-    console.print(f"\n{_plain(method['source'])}")
+    console.print(f"\nCurves: {_plain(method['curves'])}")
+    console.print(f"\nPitfalls: {_plain(method['pitfalls'])}")
+    console.print(f"\nSource: {_plain(method['source'])}")
 
 
 def _plain(text: str) -> str:

@@ -35,6 +35,16 @@ class alpha_dpo:
     Raises:
         ConfigError: If an option is out of range.
 
+    Curves:
+        Starts where `simpo` would on the same data, since no statistic has been seen yet.
+        Over the first steps the demanded margin settles; then `rewards/margins` rises and
+        the loss falls.
+
+    Pitfalls:
+        A step of few rows moves the mean and spread that every later row is measured
+        against: use large steps, or a `decay` near 1. A large `alpha` demands ever more of
+        rows that are already separated and leaves the hard ones alone.
+
     Source:
         Wu et al. 2024, arXiv:2410.10148, eq. 10 and the authors' code.
 

@@ -54,6 +54,14 @@ def aot(
         ObjectiveError: If there are no reference scores, or a row does not hold two responses.
         ConfigError: If an option is out of range.
 
+    Curves:
+        Starts at 0.693. `rewards/margins` rises as a mean; single pairs may stay where they
+        are, so `rewards/accuracies` rises later than under `dpo`.
+
+    Pitfalls:
+        Rows are sorted within a step, so small steps know little of either distribution,
+        and a row's weight has no meaning: unequal weights are refused.
+
     Source:
         Melnyk et al. 2024, arXiv:2406.05882, section 3.
 

@@ -75,6 +75,15 @@ def f_dpo(
         ObjectiveError: If there are no reference scores, or a row does not hold two responses.
         ConfigError: If an option is out of range, or `alpha` does not fit the divergence.
 
+    Curves:
+        Starts at 0.693 for every divergence. With `js` a chosen response soon gains nothing more,
+        and margins grow by what the rejected one loses.
+
+    Pitfalls:
+        With `forward_kl` or `alpha` a response that becomes unlikely has an exponentially
+        large reward: gradients explode where a log-ratio falls far. Beta means another
+        strength for each divergence.
+
     Source:
         Wang et al. 2023, arXiv:2309.16240, table 1 and eq. 9.
 

@@ -42,6 +42,14 @@ def info_nca(scores: Scores, *, beta: Strength = 0.1, temperature: Temperature =
         ObjectiveError: If there are no reference scores or utilities.
         ConfigError: If an option is out of range.
 
+    Curves:
+        Starts at the logarithm of the length of the list: 1.386 for four.
+
+    Pitfalls:
+        `temperature` is in the unit of the utilities: at 0.001 only the best response of a
+        list counts, and stars from 1 to 5 want 0.1 to 2. Only differences count, so all
+        log-ratios may fall together; `listwise_nca` holds them.
+
     Source:
         Chen et al. 2024, arXiv:2402.05369, eq. 7.
 
@@ -82,6 +90,14 @@ def listwise_nca(
     Raises:
         ObjectiveError: If there are no reference scores or utilities.
         ConfigError: If an option is out of range.
+
+    Curves:
+        Starts at 1.386, for a list of any length. The best response's reward stays above 0,
+        the others' fall below.
+
+    Pitfalls:
+        `temperature` is in the unit of the utilities, as for `info_nca`. With many
+        responses the pull towards 0 is shared out thinly: watch `log_ratio/chosen`.
 
     Source:
         Chen et al. 2024, arXiv:2402.05369, eq. 11.
@@ -130,6 +146,15 @@ def exo_reward(
     Raises:
         ObjectiveError: If there are no reference scores or utilities.
         ConfigError: If an option is out of range.
+
+    Curves:
+        Starts at the divergence of an even distribution from softmax(utility /
+        temperature): larger for sharper rewards.
+
+    Pitfalls:
+        `temperature` is in the unit of the utilities: ranks, stars and reward models differ
+        by orders of magnitude. It seeks the mode: the policy may keep one good response and
+        drop the others.
 
     Source:
         Ji et al. 2024, arXiv:2402.00856 (EXO), eq. 13.

@@ -25,6 +25,14 @@ def sft(scores: Scores) -> Tensor:
     Raises:
         ObjectiveError: If a row holds more than one response.
 
+    Curves:
+        Has no fixed start: the negative log-likelihood per token of the data under the
+        model. Held-out loss that turns up means the second epoch was too many.
+
+    Pitfalls:
+        It imitates every response it is given, bad ones too: pass only what should be
+        imitated.
+
     Source:
         Maximum likelihood; as a stage of alignment: Ouyang et al. 2022, arXiv:2203.02155, sec. 3.
 

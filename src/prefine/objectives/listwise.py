@@ -57,6 +57,15 @@ def plackett_luce(
         ObjectiveError: If a reference is asked for and absent.
         ConfigError: If an option is out of range.
 
+    Curves:
+        Starts at log K! where no two are tied: 0.693, 1.792, 3.178 for two, three, four
+        responses.
+
+    Pitfalls:
+        The order of the worst counts as much as that of the best, and raters take less care
+        with it: `top_k` leaves it free. Long lists weigh more, since each stage adds to the
+        loss.
+
     Source:
         Plackett 1975; Luce 1959; with a reference: Rafailov et al. 2023, arXiv:2305.18290,
         appendix A.3. Ties: Breslow 1974. Top k: Xia et al. 2009, "Statistical consistency of top-k
@@ -134,6 +143,13 @@ def pro(scores: Scores, *, likelihood_weight: NonNegative = 0.05, graded: bool =
     Raises:
         ObjectiveError: If `graded` and there are no utilities.
         ConfigError: If an option is out of range.
+
+    Curves:
+        Has no fixed start: the likelihood term is most of it. `logps/chosen` rises.
+
+    Pitfalls:
+        Rewards on another scale than (0, 1) change every temperature. The factor (K - 1)^2
+        makes long lists mostly imitation of the best. Tied responses teach nothing.
 
     Source:
         Song et al. 2023, arXiv:2306.17492, eq. 5 to 7; the factor and the mean over tokens are

@@ -44,6 +44,15 @@ def gamma_dpo(
         ObjectiveError: If there are no reference scores, or a row does not hold two responses.
         ConfigError: If an option is out of range.
 
+    Curves:
+        Starts above 0.693 where the reference ranks the pair wrongly and below where it
+        ranks it rightly. `ranking_accuracy` rises faster than under `dpo`.
+
+    Pitfalls:
+        The smaller gamma, the further the policy moves from the reference for the same
+        margin: watch `kl_reference` and samples. Reward metrics keep the whole reference,
+        so they are not the loss's logit.
+
     Source:
         Chen et al. 2024, arXiv:2405.19534, sec. 5, where the option is gamma; alpha in its code.
 
@@ -91,6 +100,14 @@ def length_regularised_dpo(
         ObjectiveError: If there are no reference scores, or a row does not hold two responses.
         ConfigError: If an option is out of range.
 
+    Curves:
+        Starts near 0.693, above it where the rejected response is longer.
+        `length_correlation` falls below that of `dpo`.
+
+    Pitfalls:
+        `alpha` is a logit per token: at 0.05 a difference of 200 tokens is 10, and content
+        no longer counts. Length is then bought with quality: look at both.
+
     Source:
         Park et al. 2024, arXiv:2403.19159, eq. 9; the sign is derived there and tested here.
 
@@ -131,6 +148,15 @@ def length_normalised_dpo(
     Raises:
         ObjectiveError: If there are no reference scores, or a row does not hold two responses.
         ConfigError: If an option is out of range.
+
+    Curves:
+        Starts at 0.693. Log-ratios per token are small, so the loss falls less than under
+        `dpo` for the same `rewards/accuracies`.
+
+    Pitfalls:
+        With DPO's beta of 0.1 it hardly learns: beta is larger by about the length of a
+        response. Short responses move most, one token of them counts as much as many of a
+        long one.
 
     Source:
         Ahrabian et al. 2024, arXiv:2407.15229; the range of beta also from Lambert et al. 2024,
@@ -176,6 +202,14 @@ def dpop(
     Raises:
         ObjectiveError: If there are no reference scores, or a row does not hold two responses.
         ConfigError: If an option is out of range.
+
+    Curves:
+        Starts at 0.693. `log_ratio/chosen` should stay near or above 0, which `dpo` does
+        not promise; `rewards/margins` rises more slowly.
+
+    Pitfalls:
+        A penalty of 50 makes the gradient of a row whose chosen response has fallen 50
+        times as large: clip gradients, and watch `grad_norm`.
 
     Source:
         Pal et al. 2024, arXiv:2402.13228 (Smaug), eq. 3.
@@ -224,6 +258,14 @@ def rpo(
     Raises:
         ObjectiveError: If there are no reference scores, or a row does not hold two responses.
         ConfigError: If an option is out of range.
+
+    Curves:
+        Starts above 0.693, by `likelihood_weight` times the negative log-likelihood per token of
+        the chosen response. `logps/chosen` rises, which is what it is for.
+
+    Pitfalls:
+        A large weight is supervised training on the chosen responses: then
+        `rewards/margins` stands still.
 
     Source:
         Pang et al. 2024, arXiv:2404.19733 (Iterative RPO), eq. 1; Liu et al. 2024,

@@ -41,6 +41,17 @@ def dpo(scores: Scores, *, beta: Strength = 0.1, label_noise: LabelNoise = 0.0) 
         ObjectiveError: If there are no reference scores, or a row does not hold two responses.
         ConfigError: If an option is out of range.
 
+    Curves:
+        Starts at 0.693 and falls slowly. `rewards/margins` rises from 0,
+        `rewards/accuracies` from one half. `rewards/rejected` falls faster than
+        `rewards/chosen`, which usually falls, too.
+
+    Pitfalls:
+        The chosen response may become less likely (displacement; see `logps/chosen`):
+        `rpo`, `dpop`, `length_normalised_dpo`, `apo_zero`, a larger beta or a smaller rate
+        help. Labels taken for certain push pairs apart without end. `ranking_accuracy` may
+        stay near its start: it is not `rewards/accuracies`.
+
     Source:
         Rafailov et al. 2023, arXiv:2305.18290, eq. 7. Label noise: Mitchell 2023, "A note on DPO
         with noisy preferences and relationship to IPO".
@@ -91,6 +102,14 @@ def ipo(
     Raises:
         ObjectiveError: If there are no reference scores, or a row does not hold two responses.
         ConfigError: If an option is out of range.
+
+    Curves:
+        Starts at 25 with the default tau, (1 / (2 tau))^2, and falls by little: a target of
+        5 nats a token is out of reach, so the loss is nearly linear in the gap.
+
+    Pitfalls:
+        tau is not DPO's beta, and one tuned for sums is off for means by about the length
+        of a response. The loss is squared: a few odd rows dominate a step.
 
     Source:
         Azar et al. 2023, arXiv:2310.12036, eq. 17; soft label: Calandriello et al. 2024,

@@ -63,6 +63,14 @@ def ranklist(
         ObjectiveError: If a reference is asked for and absent.
         ConfigError: If an option is out of range.
 
+    Curves:
+        Starts at K (K - 1) / 2 log 2 where no two are tied: 0.693, 2.079, 4.159 for two,
+        three, four responses.
+
+    Pitfalls:
+        The number of pairs grows with the square of the list: lists of different length
+        weigh very differently. The one logarithm is cheap, and only a bound.
+
     Source:
         Burges et al. 2005, "Learning to rank using gradient descent" (RankNet). Skips and one
         logarithm: RankList, arXiv:2508.09826, of whose formulas we know the description alone.
@@ -122,6 +130,15 @@ def lipo(
     Raises:
         ObjectiveError: If there are no reference scores or utilities.
         ConfigError: If an option is out of range.
+
+    Curves:
+        Has no fixed start: it grows with the differences of labels. It is jagged, since
+        weights jump where responses change places.
+
+    Pitfalls:
+        With labels on a scale of 100 the exponential gain makes weights of 1e30: rescale them,
+        or take the linear gain. Weights follow the policy's own order, so a list that it is
+        sure of in the wrong way costs most at its top.
 
     Source:
         Liu et al. 2024, arXiv:2402.01878 (LiPO-lambda), eq. 8.

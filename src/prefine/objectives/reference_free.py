@@ -50,6 +50,14 @@ def simpo(
         ObjectiveError: If a row does not hold two responses.
         ConfigError: If an option is out of range.
 
+    Curves:
+        Has no fixed start; at equal likelihoods per token it is 1.313 with the default
+        options. `rewards/margins` rises; `logps/chosen` usually falls.
+
+    Pitfalls:
+        No reference holds the policy: it wants rates of 3e-7 to 1e-6 and one epoch, and
+        ends in degenerate text otherwise. Its beta is 10 to 100 times that of `dpo`.
+
     Source:
         Meng et al. 2024, arXiv:2405.14734, eq. 6; defaults from section 4 and the authors' code.
 
@@ -96,6 +104,14 @@ def slic_hf(
         ObjectiveError: If a row does not hold two responses.
         ConfigError: If an option is out of range.
 
+    Curves:
+        Has no fixed start: `delta` less the difference of summed log-probabilities, where
+        positive, plus the likelihood. `logps/chosen` rises, held up by its likelihood.
+
+    Pitfalls:
+        Sums make longer responses less likely, so pairs with a longer chosen response cost
+        most. The likelihood term is summed over tokens: long responses dominate it.
+
     Source:
         Zhao et al. 2023, arXiv:2305.10425, eq. 3.
 
@@ -134,6 +150,14 @@ def cpo(scores: Scores, *, beta: Strength = 0.1, likelihood_weight: NonNegative 
     Raises:
         ObjectiveError: If a row does not hold two responses.
         ConfigError: If an option is out of range.
+
+    Curves:
+        Has no fixed start: the logit is a difference of summed log-probabilities, often
+        tens of nats. `logps/chosen` should rise, held up by its likelihood.
+
+    Pitfalls:
+        Sums make longer responses less likely, so the first gradients are about length.
+        Nothing but the likelihood term and a small learning rate holds the policy.
 
     Source:
         Xu et al. 2024, arXiv:2401.08417, eq. 6.
@@ -174,6 +198,15 @@ def orpo(
     Raises:
         ObjectiveError: If a row does not hold two responses.
         ConfigError: If an option is out of range.
+
+    Curves:
+        Has no fixed start: the negative log-likelihood per token of the chosen response,
+        plus about a tenth. `logps/chosen` rises with it.
+
+    Pitfalls:
+        The likelihood dominates, so a run may be plain imitation: watch `rewards/margins`.
+        There is no reference to come back to: a rate as for supervised training moves the
+        policy far.
 
     Source:
         Hong et al. 2024, arXiv:2403.07691, eq. 6 and 7.
@@ -223,6 +256,14 @@ def alphapo(
     Raises:
         ObjectiveError: If a row does not hold two responses.
         ConfigError: If an option is out of range.
+
+    Curves:
+        Has no fixed start: it depends on the likelihoods of the data. `rewards/margins`
+        rises; `logps/chosen` falls less than under `simpo` with a positive `alpha`.
+
+    Pitfalls:
+        As for `simpo`, nothing holds the policy but a small learning rate. A large `alpha`
+        lets unlikely responses dominate, since their reward grows exponentially.
 
     Source:
         Gupta et al. 2025, arXiv:2501.03884, section 3; defaults are those for an 8B chat model.

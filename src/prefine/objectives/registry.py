@@ -144,7 +144,8 @@ def describe(name: str) -> dict[str, Any]:
         `name`, `summary`, `data`, `kind` (`"row-wise"`, `"stateful"` or `"coupled"`), `per`,
         `reference`, `fields`, `columns`, `roles`, `formula` (with default values), `math` (LaTeX,
         one string a display), `defaults`, `options` (by name: `default`, `must_be`, `usual`,
-        `text`), `beta_range` (usual values of `beta`, or None) and `source`.
+        `text`), `beta_range` (usual values of `beta`, or None), `curves` (what a healthy run looks
+        like), `pitfalls` and `source`.
 
     Raises:
         ConfigError: If there is no such objective.
@@ -177,7 +178,9 @@ def describe(name: str) -> dict[str, Any]:
         "defaults": _inner(target) | {key: entry["default"] for key, entry in options.items()},
         "options": options,
         "beta_range": options.get("beta", {}).get("usual"),
-        "source": " ".join(_section(text, "Source").split()),
+        "curves": _words(text, "Curves"),
+        "pitfalls": _words(text, "Pitfalls"),
+        "source": _words(text, "Source"),
     }
 
 
@@ -238,6 +241,11 @@ def _option_entry(option: Option, texts: Mapping[str, str]) -> dict[str, Any]:
         "usual": list(usual) if usual else None,
         "text": texts.get(option.name, ""),
     }
+
+
+def _words(text: str, title: str) -> str:
+    """Return a section as one line."""
+    return " ".join(_section(text, title).split())
 
 
 def _section(text: str, title: str) -> str:

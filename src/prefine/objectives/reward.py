@@ -99,6 +99,16 @@ def bradley_terry(
         ObjectiveError: If a margin is asked for and absent, or a row does not hold two responses.
         ConfigError: If an option is out of range, or an option of another kind of tie is given.
 
+    Curves:
+        Starts near 0.693 with a new head; `rewards/accuracies` is the number to watch.
+        Held-out loss that rises while accuracy stands means overconfidence, not a worse
+        order.
+
+    Pitfalls:
+        Only differences count, so rewards drift together: `centre` holds them. Labels that
+        are wrong at a fixed rate make it overconfident (`label_noise`). It learns length
+        where the longer response tends to win: compare with the baseline in the report.
+
     Source:
         Bradley & Terry 1952; as a reward model: Ouyang et al. 2022, arXiv:2203.02155, eq. 1.
         Margin: Touvron et al. 2023, arXiv:2307.09288, eq. 2; scaled: Wang et al. 2024,

@@ -53,6 +53,15 @@ class robust_em:
         ConfigError: If an option is out of range.
         ObjectiveError: If `loss` does not take pairs, or is stateful or coupled.
 
+    Curves:
+        Starts at 0.693 with `dpo` inside, as that does. Then the posterior moves from `eta` towards
+        0 or 1, and rows with a wrong label turn around late.
+
+    Pitfalls:
+        A policy that can fit every label believes every label: the posterior and eta go to
+        1 and nothing is robust. `warmup_steps` and `freeze_above` guard against it. Raters
+        with few rows keep the first guess.
+
     Source:
         RE-PO (first named LCPO), arXiv:2509.24159: E-step, M-step, reliabilities by moving average.
 

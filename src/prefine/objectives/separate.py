@@ -31,6 +31,13 @@ def apo_zero(scores: Scores, *, beta: Strength = 0.1) -> Tensor:
         ObjectiveError: If there are no reference scores, or a row does not hold two responses.
         ConfigError: If an option is out of range.
 
+    Curves:
+        Starts at 1. `rewards/chosen` rises above 0 and `rewards/rejected` falls below.
+
+    Pitfalls:
+        On responses worse than the policy's own it teaches them: then `apo_down` is meant.
+        Rows far out on the sigmoid (rewards beyond about 5) have next to no gradient.
+
     Source:
         D'Oosterlinck et al. 2024, arXiv:2408.06266, section 3.
 
@@ -59,6 +66,15 @@ def apo_down(scores: Scores, *, beta: Strength = 0.1) -> Tensor:
     Raises:
         ObjectiveError: If there are no reference scores, or a row does not hold two responses.
         ConfigError: If an option is out of range.
+
+    Curves:
+        Starts at 1. `rewards/chosen` and `rewards/rejected` both fall, the rejected one
+        further, so that `rewards/margins` rises.
+
+    Pitfalls:
+        On responses better than the policy's own it unlearns them: then `apo_zero` is
+        meant. Rows far out on the sigmoid (rewards beyond about 5) have next to no
+        gradient.
 
     Source:
         D'Oosterlinck et al. 2024, arXiv:2408.06266, section 3.
@@ -96,6 +112,15 @@ def nca(scores: Scores, *, beta: Strength = 0.1) -> Tensor:
     Raises:
         ObjectiveError: If there are no reference scores, or a row does not hold two responses.
         ConfigError: If an option is out of range.
+
+    Curves:
+        Starts at 1.386. `rewards/chosen` rises where `dpo` would let it fall;
+        `rewards/margins` grows more slowly.
+
+    Pitfalls:
+        It wants absolute rewards, so a reference that is far off (another tokenizer's,
+        another template's) hurts more than in `dpo`. Margins alone are not what it
+        optimises.
 
     Source:
         Chen et al. 2024, arXiv:2402.05369, section 4.2.
@@ -147,6 +172,15 @@ def sppo(
         ObjectiveError: If there are no reference scores, a row does not hold two responses, or
             `graded` is asked for and there is no utility.
         ConfigError: If an option is out of range.
+
+    Curves:
+        Starts at 250000 with the default beta, (1 / (2 beta))^2, and falls by a tiny share:
+        watch `rewards/chosen` rise and `rewards/rejected` fall.
+
+    Pitfalls:
+        The scale of loss and gradient makes clipping the true learning rate. Hard labels
+        stand for win rates of 1 and 0: where several samples were compared, pass the win
+        rates (`graded`).
 
     Source:
         Wu et al. 2024, arXiv:2405.00675, eq. 4.6 and the authors' code. TRL's `sppo_hard` is twice

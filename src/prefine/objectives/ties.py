@@ -114,6 +114,14 @@ def dpo_ties(
         ObjectiveError: If there are no reference scores, or a row does not hold two responses.
         ConfigError: If an option is out of range.
 
+    Curves:
+        Starts between 0.693, all rows tied, and 1.386, none (Rao-Kupper, odds 3). Decided
+        pairs part, tied ones stay together, so the mean of `rewards/margins` rises slowly.
+
+    Pitfalls:
+        Ties that mean "both are bad" or "did not look" hold together what should part. The
+        odds are those of the raters, not of the policy: a wrong value moves every margin.
+
     Source:
         Chen et al. 2024, arXiv:2409.17431, eq. 7 to 10; Rao & Kupper 1967; Davidson 1970.
 

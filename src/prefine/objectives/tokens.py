@@ -35,6 +35,14 @@ def tdpo1(scores: Scores, *, beta: Strength = 0.1) -> Tensor:
         ObjectiveError: If there are no reference scores, or a row does not hold two responses.
         ConfigError: If an option is out of range.
 
+    Curves:
+        Starts at 0.693. The token-level divergence of the chosen and of the rejected
+        response stay close; `rewards/margins` rises more slowly than under `dpo`.
+
+    Pitfalls:
+        It compares whole distributions, so policy and reference are both run and the
+        vocabulary's logits of both are held: more memory, and no cached reference.
+
     Source:
         Zeng et al. 2024, arXiv:2404.11999, eq. 14.
 
@@ -71,6 +79,13 @@ def tdpo2(scores: Scores, *, beta: Strength = 0.1, alpha: NonNegative = 0.5) -> 
     Raises:
         ObjectiveError: If there are no reference scores, or a row does not hold two responses.
         ConfigError: If an option is out of range.
+
+    Curves:
+        Starts at 0.693. As `tdpo1`, with the chosen response freer to move.
+
+    Pitfalls:
+        A large `alpha` holds the rejected response so close that nothing is learnt. As
+        `tdpo1`, it needs the logits of policy and reference.
 
     Source:
         Zeng et al. 2024, arXiv:2404.11999, eq. 17.
@@ -117,6 +132,13 @@ def ld_dpo(
     Raises:
         ObjectiveError: If there are no reference scores, or a row does not hold two responses.
         ConfigError: If an option is out of range.
+
+    Curves:
+        Starts at 0.693. As `dpo`, with less growth of length.
+
+    Pitfalls:
+        With a small `tail_weight` nobody judges how long responses end: look at samples for
+        rambling. It reads tokens of the reference, so its scores cannot be cached.
 
     Source:
         Liu et al. 2024, arXiv:2409.06411, eq. 10.
@@ -167,6 +189,15 @@ def wpo(scores: Scores, *, beta: Strength = 0.01, clamp: bool = True) -> Tensor:
     Raises:
         ObjectiveError: If there are no reference scores, or a row does not hold two responses.
         ConfigError: If an option is out of range.
+
+    Curves:
+        Starts at or below 0.693: unlikely pairs weigh less. It falls also when weights
+        fall, so judge by `rewards/margins`.
+
+    Pitfalls:
+        On data that another model wrote nearly every weight is close to 0 and little is
+        learnt: it is made for samples near the policy. It reads whole distributions, which
+        costs memory.
 
     Source:
         Zhou et al. 2024, arXiv:2406.11827, eq. 5 and 6, and the authors' code.

@@ -38,6 +38,15 @@ class kto:
     Raises:
         ConfigError: If an option is out of range.
 
+    Curves:
+        Starts at 0.5. `rewards/chosen` rises and `rewards/rejected` falls around the
+        baseline z, which starts at 0 and stays small.
+
+    Pitfalls:
+        Where thumbs are unequal in number choose the weights so that desirable_weight n_D /
+        (undesirable_weight n_U) is between 1 and 4/3. The baseline needs two different
+        prompts in a step. Rows far from it have next to no gradient.
+
     Source:
         Ethayarajh et al. 2024, arXiv:2402.01306, section 4.1.
 
@@ -156,6 +165,13 @@ def apo_zero_unpaired(scores: Scores, *, beta: Strength = 0.1) -> Tensor:
         ObjectiveError: If there are no labels or reference scores.
         ConfigError: If an option is out of range.
 
+    Curves:
+        Starts at 0.5. `rewards/chosen` rises above 0 and `rewards/rejected` falls below.
+
+    Pitfalls:
+        Where one sort of thumb prevails, it pulls every response its way: balance the data,
+        or weigh the rows. Rows far out on the sigmoid have next to no gradient.
+
     Source:
         D'Oosterlinck et al. 2024, arXiv:2408.06266, section 3.
 
@@ -190,6 +206,14 @@ class bco:
 
     Raises:
         ConfigError: If an option is out of range.
+
+    Curves:
+        Starts at 0.693. The threshold follows the mean rewards, so `rewards/chosen` and
+        `rewards/rejected` part while their middle may drift.
+
+    Pitfalls:
+        The threshold needs both sorts of thumbs: with one alone it follows that one and
+        learns nothing more. In the first steps it is a guess from few rows.
 
     Source:
         Jung et al. 2024, arXiv:2404.04656, eq. 10 and 11.
