@@ -13,11 +13,12 @@ from torch import Tensor
 class Outputs(SimpleNamespace):
     """What TRL's patched forward returns: log-probabilities of the response's tokens, else 0."""
 
-    def __init__(self, log_probs: Tensor) -> None:
+    def __init__(self, log_probs: Tensor, log_sum_sq_probs: Tensor | None = None) -> None:
         zeros = torch.zeros_like(log_probs)
         super().__init__(
-            log_probs=log_probs, entropy=zeros, mean_logits=zeros, is_top1=zeros.bool()
-        )
+            log_probs=log_probs, entropy=zeros, mean_logits=zeros, is_top1=zeros.bool(),
+            log_sum_sq_probs=zeros if log_sum_sq_probs is None else log_sum_sq_probs,
+        )  # fmt: skip
 
 
 def stand_in(**settings: Any) -> Any:
@@ -55,14 +56,24 @@ def trl_dpo(trl: Any) -> Any:
     """Return `loss(tokens, mask, reference, loss_type, **settings)`: TRL's DPO loss, a mean.
 
     `tokens` [2, B, T] log-probabilities of chosen and rejected tokens, `mask` [2, B, T + 1] marks
-    the response among the input's tokens, whose first is never scored; `reference` [2, B].
+    the response among the input's tokens, whose first is never scored; `reference` [2, B], or
+    [2, B, T] as `tokens`. `collision` [2, B, T] holds log sum of squared probabilities.
     """
 
     def loss(
-        tokens: Tensor, mask: Tensor, reference: Tensor, loss_type: str, **settings: Any
-    ) -> Tensor:
+        tokens: Tensor, mask: Tensor, reference: Tensor, loss_type: str,
+        collision: Tensor | None = None, **settings: Any,
+    ) -> Tensor:  # fmt: skip
         plain = {"ld_alpha": None, "use_weighting": False, "f_divergence_type": "reverse_kl"}
         trainer = stand_in(loss_types=[loss_type], loss_weights=[1.0], **{**plain, **settings})
+        if reference.ndim == 3:
+            trainer.precompute_ref_logps = False
+            trainer.args.gradient_checkpointing_kwargs = None
+            ref_outputs = Outputs(reference.flatten(0, 1))
+            trainer.ref_model = lambda **_: ref_outputs
+            trainer.model = torch.nn.Module()  # looked at for adapters and checkpointing
+            trainer.model.is_gradient_checkpointing = False
+            reference = reference.sum(-1)
         inputs = {
             "input_ids": torch.ones(mask.flatten(0, 1).shape, dtype=torch.long),
             "attention_mask": torch.ones(mask.flatten(0, 1).shape, dtype=torch.long),
@@ -70,9 +81,10 @@ def trl_dpo(trl: Any) -> Any:
             "ref_chosen_logps": reference[0],
             "ref_rejected_logps": reference[1],
         }
-        return trl.dpo._compute_loss(
-            trainer, lambda **_: Outputs(tokens.flatten(0, 1)), inputs, False
+        outputs = Outputs(
+            tokens.flatten(0, 1), None if collision is None else collision.flatten(0, 1)
         )
+        return trl.dpo._compute_loss(trainer, lambda **_: outputs, inputs, False)
 
     return loss
 
@@ -87,8 +99,8 @@ def trl_kto(trl: Any) -> Any:
     def loss(
         policy: Tensor, reference: Tensor, label: Tensor, mismatched: Tensor, **settings: Any
     ) -> Tensor:
-        options = {"desirable_weight": 1.0, "undesirable_weight": 1.0, **settings}
-        trainer = stand_in(calculate_KL=True, loss_type="kto", **options)
+        plain = {"desirable_weight": 1.0, "undesirable_weight": 1.0, "loss_type": "kto"}
+        trainer = stand_in(calculate_KL=True, **{**plain, **settings})
         trainer._compute_kl_logps = MethodType(trl.kto._compute_kl_logps, trainer)
         rows = torch.ones(len(policy), 2, dtype=torch.long)
         inputs = {

@@ -21,6 +21,7 @@ from prefine.objectives import (
     aot,
     apo_down,
     apo_zero,
+    apo_zero_unpaired,
     bradley_terry,
     cpo,
     discopop,
@@ -30,6 +31,7 @@ from prefine.objectives import (
     hinge,
     ipo,
     kto,
+    ld_dpo,
     length_normalised_dpo,
     nca,
     orpo,
@@ -37,6 +39,7 @@ from prefine.objectives import (
     sft,
     simpo,
     sppo,
+    wpo,
 )  # fmt: skip
 from prefine.objectives.combine import on_chosen
 from prefine.objectives.declare import spec
@@ -182,6 +185,44 @@ def test_same_as_trl_sft_weighted_by_units(trl_dpo: Any, pairs: Pairs):
     assert_same((units * losses).sum() / units.sum(), theirs, pairs.leaf)
 
 
+def token_table(pairs: Pairs, seed: int) -> Tensor:
+    """[2, B, T] negative numbers at the tokens of responses, 0 elsewhere."""
+    generator = torch.Generator().manual_seed(seed)
+    values = -torch.rand(2, ROWS, TOKENS, generator=generator, dtype=torch.float64) * 4
+    return values * pairs.mask[..., 1:]
+
+
+def with_elements(pairs: Pairs, reference: Tensor, **elements: Tensor) -> Scores:
+    """Scores of `pairs` whose reference [2, B, T] and elements are tokens."""
+    by_row = {name: table.transpose(0, 1) for name, table in elements.items()}
+    mask = pairs.mask[..., 1:].bool().transpose(0, 1)
+    scores = pairs.scores
+    return Scores(
+        scores.policy, scores.length, reference=reference.sum(-1).T,
+        elements={**by_row, "mask": mask},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("prompt", [0, 2])
+@pytest.mark.parametrize("tail_weight", [0.0, 0.3, 1.0])
+def test_same_as_trl_ld_dpo(trl_dpo: Any, prompt: int, tail_weight: float):
+    """Policy and reference cut at the shorter length, the rest weighted alike."""
+    pairs = make_pairs(prompt)
+    reference = token_table(pairs, 3)
+    theirs = trl_dpo(pairs.tokens, pairs.mask, reference, "sigmoid", ld_alpha=tail_weight)
+    scores = with_elements(pairs, reference, log_prob=pairs.tokens, reference_log_prob=reference)
+    assert_same(ld_dpo(scores, tail_weight=tail_weight).mean(), theirs, pairs.leaf)
+
+
+def test_same_as_trl_wpo_without_its_clamp(trl_dpo: Any, pairs: Pairs):
+    """TRL lets the product of both weights exceed 1; so do we if told to."""
+    reference, collision = token_table(pairs, 3), token_table(pairs, 4)
+    settings = {"use_weighting": True, "collision": collision, "beta": 0.3}
+    theirs = trl_dpo(pairs.tokens, pairs.mask, reference, "sigmoid", **settings)
+    scores = with_elements(pairs, reference, log_prob=pairs.tokens, log_collision=collision)
+    assert_same(wpo(scores, beta=0.3, clamp=False).mean(), theirs, pairs.leaf)
+
+
 def points(mismatched: Tensor) -> tuple[Scores, Tensor]:
     """Six labelled responses of one unit, and the leaf that learns."""
     generator = torch.Generator().manual_seed(1)
@@ -210,6 +251,15 @@ def test_same_as_trl_kto_on_one_micro_batch(trl_kto: Any, sign: float):
         beta=0.3, desirable_weight=1.5, undesirable_weight=0.5,
     )  # fmt: skip
     assert_same(ours(scores).mean(), theirs, leaf)
+
+
+def test_same_as_trl_apo_zero_unpaired(trl_kto: Any):
+    scores, leaf = points(torch.zeros(ROWS, dtype=torch.float64))
+    theirs = trl_kto(
+        leaf, scores.reference[:, 0], scores.label[:, 0], torch.zeros(ROWS),
+        beta=0.3, loss_type="apo_zero_unpaired",
+    )  # fmt: skip
+    assert_same(apo_zero_unpaired(scores, beta=0.3).mean(), theirs, leaf)
 
 
 @pytest.mark.parametrize(

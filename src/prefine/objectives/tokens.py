@@ -156,8 +156,8 @@ def ld_dpo(
     ratio = scores.elements["log_prob"] - scores.elements["reference_log_prob"]
     place = mask.cumsum(2)
     shared = place.amax((1, 2), keepdim=True).minimum(place[..., -1:].amin(1, keepdim=True))
-    weight = torch.where(place <= shared, 1.0, tail_weight)
-    return logistic(beta * gap(torch.where(mask, ratio * weight, 0.0).sum(2)))
+    ratio = torch.where(place <= shared, ratio, tail_weight * ratio)
+    return logistic(beta * gap(torch.where(mask, ratio, 0.0).sum(2)))
 
 
 @objective(
