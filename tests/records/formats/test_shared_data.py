@@ -17,6 +17,7 @@ READ = {
     "pandalm/testset-v1.json.gz": "pandalm",
     "squality_human_eval/all-responses.jsonl.gz": "squality",
     "creativity_eval/LAMP/reannotation/W12_edits.json.gz": "creativity_edits",
+    "creativity_eval/preference_ranking/batch1/annotator_01_rankings.json": "creativity_rankings",
     "fine_grained_qa_feedback/dev_feedback.json.gz": "fine_grained_qa",
     "polis/brexit-consensus/votes.csv.gz": "polis_votes",
     "cpcd/cpcd_v1.dialogs.dev.val.jsonl.gz": "cpcd",
