@@ -1,6 +1,7 @@
 """From records to rows: the view that an objective takes, and nothing lost on the way."""
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,19 +9,22 @@ from typing import Any
 import pytest
 
 from prefine.adapters import CausalLM
-from prefine.errors import ObjectiveError, RecordError
-from prefine.objectives import bradley_terry, dpo, kto, plackett_luce, sft
-from prefine.objectives.declare import spec
-from prefine.records import load
+from prefine.errors import ConfigError, ObjectiveError, RecordError
+from prefine.objectives import bradley_terry, dpo, kto, plackett_luce, sft, sppo
+from prefine.objectives.declare import name_of, spec
+from prefine.records import Records, load
 from prefine.training.config import DataConfig
 from prefine.training.data import load_data, make_view
+from prefine.training.fit import refuse_idle
 
 ROWS = [{"prompt": f"{n % 8}?", "chosen": f"yes {n}", "rejected": "no"} for n in range(40)]
 
 
 def view(records: Any, objective: Any, **options: Any) -> Any:
-    imitate = objective is sft
-    return make_view(records, spec(objective), DataConfig(**options), imitate=imitate, seed=0)
+    declared, name = spec(objective), name_of(objective)
+    given = DataConfig(**options)
+    refuse_idle(given, declared)
+    return make_view(records, declared, given, name=name, seed=0)
 
 
 def test_each_objective_gets_its_view() -> None:
@@ -40,6 +44,48 @@ def test_what_does_not_fit_names_what_would() -> None:
     prompts = load([{"prompt": "why?"}], format="trl_prompt_only")
     with pytest.raises(RecordError, match=r"1 records hold no response to imitate"):
         view(prompts, sft)
+    thumbs = load(
+        [{"prompt": "why?", "completion": "so", "label": good} for good in (True, False)],
+        format="trl_unpaired",
+    )
+    with pytest.raises(RecordError, match=r"2 records hold no pair .* with a label: try kto, bco"):
+        view(thumbs, dpo)
+    shown = load([{"prompt": "why?", "completion": "so"}], format="trl_prompt_completion")
+    with pytest.raises(RecordError, match=r"1 records hold no pair .*nobody judged: try sft"):
+        view(shown, dpo)
+    with pytest.raises(ObjectiveError, match=r"kto needs `label`, which no row .*try sft"):
+        view(shown, kto())
+    with pytest.raises(ObjectiveError, match=r"sppo needs `utility`, .*try dpo, simpo or reward"):
+        view(pairs, partial(sppo, graded=True))
+
+
+def test_what_nobody_judged_is_not_taken_for_bad() -> None:
+    """A demonstration among thumbs has no label; as an undesirable one it would be unlearnt."""
+    rows = [{"prompt": "why?", "completion": "so", "label": good} for good in (True, False)]
+    mixed = load(rows, format="trl_unpaired")
+    shown = load([{"prompt": "how?", "completion": "thus"}], format="trl_prompt_completion")
+    both = Records.of([*mixed, *shown], source="both", format="prefine")
+    made = view(both, kto())
+    assert [row["label"] for row in made.rows] == [[True], [False]]
+    assert made.set_aside["no label"] == 1
+
+
+@pytest.mark.parametrize(
+    ("objective", "option", "says"),
+    [
+        (
+            dpo,
+            {"threshold": 3.0},
+            "rows.threshold shapes point rows, but this objective",
+        ),
+        (kto(), {"votes": "soft"}, "rows.votes shapes pair rows"),
+        (plackett_luce, {"min_gap": 1.0}, "rows.min_gap shapes pair rows"),
+        (dpo, {"ties": "keep"}, "does not read ties, so they would be dropped"),
+    ],
+)
+def test_an_option_that_does_nothing_is_refused(objective: Any, option: Any, says: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        view(load(ROWS[:3], format="trl_preference"), objective, **option)
 
 
 def fetch(tmp_path: Path, configure: Any, tokenizer: Any, objective: Any, **more: Any) -> Any:
@@ -47,7 +93,7 @@ def fetch(tmp_path: Path, configure: Any, tokenizer: Any, objective: Any, **more
     path = tmp_path / "data.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows))
     config = configure(data=str(path), **more)
-    return load_data(config, spec(objective), CausalLM(tokenizer), imitate=objective is sft)
+    return load_data(config, spec(objective), CausalLM(tokenizer), name=name_of(objective))
 
 
 def test_a_prompt_stands_on_one_side(tmp_path: Path, configure: Any, tiny_tokenizer: Any) -> None:
@@ -78,9 +124,10 @@ def test_a_field_that_nothing_reads_is_refused_on_either_side(
         fetch(tmp_path, configure, tiny_tokenizer, dpo, **given)
     fetch(tmp_path, configure, tiny_tokenizer, dpo, rows={"ignore": ["margin"]}, **given)
     reads = partial(bradley_terry, margin="subtract")
-    if where == "held out":
-        given["data_rows"] = marked
-    fetch(tmp_path, configure, tiny_tokenizer, reads, **given)
+    with pytest.raises(ObjectiveError, match="bradley_terry needs `margin`, which no row"):
+        fetch(tmp_path, configure, tiny_tokenizer, reads, **given)
+    other.write_text("\n".join(json.dumps(r) for r in marked))
+    fetch(tmp_path, configure, tiny_tokenizer, reads, **{**given, "data_rows": marked})
 
 
 def test_columns_to_keep_are_kept_in_held_out_data_too(

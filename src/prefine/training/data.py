@@ -5,14 +5,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from prefine.errors import ObjectiveError, RecordError
+from prefine.errors import RecordError
 from prefine.objectives.declare import Spec
 from prefine.protocols import Adapter, Prepared
 from prefine.runs import EVAL_REJECTS, REJECTS
 from prefine.training.config import DataConfig, RunConfig
+from prefine.training.fit import keep_fed, refuse_empty, refuse_idle, refuse_unread
 from prefine.training.rows import EncodedRows
-
-SOFT_FIELDS = ("prob", "margin", "tie")
 
 
 @dataclass
@@ -40,18 +39,19 @@ class RunData:
     sample: str = ""
 
 
-def load_data(config: RunConfig, declared: Spec, adapter: Adapter, *, imitate: bool) -> RunData:
+def load_data(config: RunConfig, declared: Spec, adapter: Adapter, *, name: str) -> RunData:
     """Load, split, view and encode.
 
     Args:
         config: The run.
         declared: What the objective consumes.
         adapter: Encodes rows.
-        imitate: True for SFT: take what is worth imitating.
+        name: The objective's name; `sft` takes what is worth imitating.
     """
     from prefine.records import load
 
     options = config.rows
+    refuse_idle(options, declared)
     records = load(
         config.data,
         format=options.format,
@@ -85,39 +85,34 @@ def load_data(config: RunConfig, declared: Spec, adapter: Adapter, *, imitate: b
         sizes = {"train": 1 - config.holdout, "held_out": config.holdout}
         parts = records.split(by="prompt", sizes=sizes, seed=config.seed)
         records, held_out = parts["train"], parts["held_out"]
-    train_view = make_view(records, declared, options, imitate=imitate, seed=config.seed)
-    _refuse_unread(train_view, declared, options)
+    train_view = make_view(records, declared, options, name=name, seed=config.seed)
     data = RunData(EncodedRows(lambda _: [], 0), None, train_view, None, facts)
     data.train, prepared = _encode(train_view, declared, adapter, config.seed)
     data.notes, data.sample = list(prepared.notes), prepared.sample
     _count(data.set_aside, train_view.set_aside, prepared.set_aside)
     if held_out is not None and len(held_out):
-        data.held_out_view = make_view(
-            held_out, declared, options, imitate=imitate, seed=config.seed
-        )
-        _refuse_unread(data.held_out_view, declared, options)
+        data.held_out_view = make_view(held_out, declared, options, name=name, seed=config.seed)
         if len(data.held_out_view.rows):
             data.held_out, prepared = _encode(data.held_out_view, declared, adapter, config.seed)
             _count(data.set_aside, data.held_out_view.set_aside, prepared.set_aside)
     return data
 
 
-def make_view(
-    records: Any, declared: Spec, options: DataConfig, *, imitate: bool, seed: int
-) -> Any:
+def make_view(records: Any, declared: Spec, options: DataConfig, *, name: str, seed: int) -> Any:
     """Derive the view that an objective takes.
 
     Raises:
         RecordError: If the records hold nothing of that kind.
+        ObjectiveError: If the rows lack what the objective needs, or carry what it does not read.
     """
+    imitate = name == "sft"
     if imitate:
         view = records.points(threshold=options.threshold, keep="desirable", aspect=options.aspect)
     elif declared.data == "pair":
-        ties = "keep" if "tie" in declared.needs.fields and options.ties == "keep" else "drop"
         view = records.pairs(
             how=options.pairs,
             votes=options.votes,
-            ties=ties,
+            ties=options.ties,
             aspect=options.aspect,
             min_gap=options.min_gap,
             seed=seed,
@@ -126,23 +121,10 @@ def make_view(
         view = records.lists(aspect=options.aspect)
     else:
         view = records.points(threshold=options.threshold, aspect=options.aspect)
-    if len(view.rows) == 0 and len(records):
-        reasons = "; ".join(f"{reason}: {count}" for reason, count in view.set_aside.items())
-        raise RecordError(
-            f"{len(records)} records hold no {'response to imitate' if imitate else declared.data} "
-            f"({reasons or 'nothing was judged'}), so this objective has nothing to learn from."
-            f"{_fitting(records, options)}"
-        )
+    refuse_empty(view, records, options, "response to imitate" if imitate else declared.data)
+    view = keep_fed(view, records, declared, options, name)
+    refuse_unread(view, declared, options)
     return view
-
-
-def _fitting(records: Any, options: DataConfig) -> str:
-    """Name the objectives that would fit."""
-    if len(records.pairs(how=options.pairs, aspect=options.aspect).rows):
-        return " The records hold pairs: try dpo, simpo or reward."
-    if len(records.lists(aspect=options.aspect).rows):
-        return " The records hold lists: try plackett_luce."
-    return " Look with `prefine data inspect`."
 
 
 def _encode(view: Any, declared: Spec, adapter: Adapter, seed: int) -> tuple[EncodedRows, Prepared]:
@@ -168,19 +150,6 @@ def _encode(view: Any, declared: Spec, adapter: Adapter, seed: int) -> tuple[Enc
         return encoded
 
     return EncodedRows(rows, count, seed=seed), first
-
-
-def _refuse_unread(view: Any, declared: Spec, options: DataConfig) -> None:
-    """An option or a column that nothing reads is an error, not a silence."""
-    for name in SOFT_FIELDS:
-        values = view.rows[name]
-        carries = any(values) if name == "tie" else any(v is not None for v in values)
-        if carries and name not in declared.needs.fields and name not in options.ignore:
-            raise ObjectiveError(
-                f"The data carries `{name}`, but the objective does not read it, so what people "
-                f"said would be lost without a word. Choose an objective or option that reads it, "
-                f"or pass --set rows.ignore=[{name}]."
-            )
 
 
 def _count(total: dict[str, int], *more: Mapping[str, int]) -> None:

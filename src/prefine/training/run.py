@@ -143,7 +143,7 @@ def prepare(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Pla
     tokenizer = load_tokenizer(config.model, config.revision)
     adapter = _adapter(config, name, tokenizer, progress=not quiet)
     with main_first():
-        data = load_data(config, declared, adapter, imitate=name == "sft")
+        data = load_data(config, declared, adapter, name=name)
     if "rater" in declared.needs.columns and "num_raters" not in config.options:
         count = max(1, len(data.train_view.raters))
         objective = registry.build(name, {**config.options, "num_raters": count})

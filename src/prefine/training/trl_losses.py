@@ -88,7 +88,9 @@ def dpo_loss(values: Values) -> Loss:
     """The objective of `DPOConfig`."""
     given = _Given("dpo", values)
     kinds = given["loss_type"]
-    kinds = [kinds] if isinstance(kinds, str) else list(kinds)
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
+        raise ConfigError(f"loss_type must be a name or a list of names, got {kinds!r}.")
     if sorted(kinds) == ["sft", "sigmoid"]:
         return _with_likelihood(given, kinds)
     if len(kinds) != 1:
