@@ -14,7 +14,9 @@ Who gave OpenRLHF other names by an option gives them here by `--rename`:
 | `--data.input_key question` | `--rename question=input` |
 | `--data.output_key answer` | `--rename answer=output` |
 | `--label_key good` (KTO) | `--rename good=label` |
-| `--data.prompt_key p --data.chosen_key a --data.rejected_key b` | `--rename p=prompt`, … |
+| `--data.prompt_key question` | `--rename question=prompt` |
+| `--data.chosen_key good` | `--rename good=chosen` |
+| `--data.rejected_key bad` | `--rename bad=rejected` |
 | `--data.apply_chat_template` | nothing to say: messages are messages, text is text |
 | `--data.input_template` | nothing: the template of a run belongs to the run |
 
