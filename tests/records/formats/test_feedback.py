@@ -48,7 +48,7 @@ def test_feedback_on_four_answers():
     assert (edit.edit_from, edit.edit_to) == ("c0", "corrected")
     passage, _, question = record.context[0].content
     assert (passage.type, passage.title) == ("document", "Evil Queen (Disney)")
-    assert question.text == "Whats the name of the evil queen in snow white?"
+    assert question.text == "[...] the name of the evil queen in snow white?"
     assert record.meta["gold"] == ANSWERS["gold"]
     assert list(FORMATS["fine_grained_qa"].write(record)) == [ANSWERS]
     assert FORMATS["fine_grained_qa"].losses(record) == frozenset()

@@ -7,7 +7,7 @@ signal against it, with its type, where it stands and why) and corrected it (an 
 was changed there is none). The reference answer and what the answer missed stay in `meta`. The
 first row of dev_feedback.json, texts cut at […]:
 
-    {"question": "Whats the name of the evil queen in snow white?",
+    {"question": "[…] the name of the evil queen in snow white?",
      "passages": [["Evil Queen (Disney)", "Brigitte Nielsen said she based her role […]", …], …],
      "gold": "In the 1937 Walt Disney film Snow White and the Seven Dwarfs, […]",
      "prediction 1": "The Evil Queen, also known as the Wicked Queen […]", […]
