@@ -115,6 +115,7 @@ class alpha_dpo:
 
 @objective(
     "pair",
+    name="alpha_dpo",
     needs=Needs(reference=True),
     formula="-log sigma({beta} (l_w / n_w - l_l / n_l - {gamma_over_beta} - {alpha} Z)), "
     "Z = h_w / n_w - h_l / n_l, standardised over steps that fade by {decay}, without gradient",

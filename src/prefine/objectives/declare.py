@@ -75,6 +75,7 @@ def objective(
     per: Per = "row",
     coupled: bool = False,
     formula: str | Callable[[Options], str] = "",
+    name: str = "",
 ) -> Callable[[F], F]:
     """Declare what a loss consumes, and guard its door.
 
@@ -88,6 +89,7 @@ def objective(
         coupled: True if the loss of a row depends on other rows of the batch.
         formula: The loss of a row in plain text, `{option}` standing for an option's value; a
             function of the options where they decide.
+        name: What messages call it; the function's name by default.
 
     Example:
         >>> @objective("pair", formula="{scale} (l_l - l_w)")
@@ -112,9 +114,9 @@ def objective(
         @wraps(loss)
         def guarded(scores: Scores, **options: Any) -> Tensor:
             check_options(loss, options)
-            name = loss.__name__
-            _check_count(name, data, scores.policy.shape[1])
-            _check_present(name, reads(_defaults(loss) | options), scores)
+            called = name or loss.__name__
+            _check_count(called, data, scores.policy.shape[1])
+            _check_present(called, reads(_defaults(loss) | options), scores)
             return loss(_widened(scores), **options)
 
         cast(Any, guarded).spec = declare
@@ -220,5 +222,6 @@ def _widened(scores: Scores) -> Scores:
 
     names = ("policy", "length", "reference", "utility", "prob", "margin", "vector")
     wider = {name: wide(getattr(scores, name)) for name in names}
-    others = {name: wide(tensor) for name, tensor in scores.others.items()}
-    return replace(scores, **cast(Any, wider), others=cast(Any, others))
+    for name in ("others", "elements"):
+        wider[name] = cast(Any, {key: wide(part) for key, part in getattr(scores, name).items()})
+    return replace(scores, **cast(Any, wider))

@@ -118,6 +118,7 @@ class kto:
 
 @objective(
     "point",
+    name="kto",
     needs=Needs(
         reference=True,
         fields=frozenset({"label"}),
@@ -286,6 +287,7 @@ class bco:
 
 @objective(
     "point",
+    name="bco",
     needs=LABEL,
     formula=lambda options: (
         "desirable: -log sigma({beta} h - c); undesirable: -log sigma(c - {beta} h), c = mean "

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prefine.errors import ObjectiveError
 from prefine.objectives.declare import spec
 from prefine.protocols import Batch
 from prefine.scores import ItemScores, Scores, Term, gather
@@ -30,7 +31,8 @@ def term_rows(batch: Batch, term: Term, policy: ItemScores, reference: ItemScore
         values = rows[name]
         return None if bool(values.isnan().all()) else values.to(dtype)
 
-    index, label = _index(batch, term), known("label")
+    index = _index(batch, term)
+    weight = _weight(batch, term, index, policy.length)
     columns: dict[str, Any] = {name: rows[name] for name in ("rater", "principal")}
     columns |= {name: rows[name] for name in rows if name.startswith("column_")}
     if "mismatched_log_ratio" in rows:
@@ -39,14 +41,27 @@ def term_rows(batch: Batch, term: Term, policy: ItemScores, reference: ItemScore
         index,
         policy,
         reference,
-        weight=_weight(batch, term, index, policy.length),
+        weight=weight,
         prob=known("prob"),
         margin=known("margin"),
         tie=rows["tie"] if bool(rows["tie"].any()) else None,
         utility=known("utility"),
-        label=None if label is None else label > 0.5,
+        label=_labels(known("label"), weight, term),
         columns=columns,
     )
+
+
+def _labels(label: Tensor | None, weight: Tensor, term: Term) -> Tensor | None:
+    """[B, K] whether a response is desirable."""
+    if label is None:
+        return None
+    missing = label.isnan().any(1) & (weight > 0)
+    if "label" in spec(term.objective).needs.required and bool(missing.any()):
+        raise ObjectiveError(
+            f"{term.name} needs a `label` for every row, but {int(missing.sum())} of a batch have "
+            "none. Nobody judged them, so they are neither good nor bad: leave them out."
+        )
+    return label > 0.5
 
 
 def total_weights(batches: Sequence[Batch], terms: Sequence[Term]) -> Tensor:

@@ -1,0 +1,52 @@
+"""Rows of a term: what is unknown stays unknown."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from prefine.errors import ObjectiveError
+from prefine.objectives import dpo, kto
+from prefine.scores import ItemScores, Term
+from prefine.training.terms import term_rows, total_weights
+
+
+def batch(label: list[float], weight: list[float]) -> dict[str, Any]:
+    """Single responses; NaN is a label that nobody gave."""
+    count = len(label)
+    unknown = torch.full((count,), torch.nan, dtype=torch.float64)
+    rows = {
+        "weight": torch.tensor(weight, dtype=torch.float64),
+        "prob": unknown,
+        "margin": unknown,
+        "tie": torch.zeros(count, dtype=torch.bool),
+        "utility": unknown[:, None],
+        "label": torch.tensor(label, dtype=torch.float64)[:, None],
+        "rater": torch.zeros(count, dtype=torch.long),
+        "principal": torch.zeros(count, dtype=torch.long),
+    }
+    index = torch.arange(count)[:, None]
+    return {"rows": rows, "index": index, "roles": {}, "items": {"units": torch.ones(count)}}
+
+
+def scores(count: int) -> ItemScores:
+    return ItemScores(torch.zeros(count, dtype=torch.float64), torch.ones(count))
+
+
+def test_a_row_that_nobody_judged_is_not_undesirable() -> None:
+    term = Term("kto", kto(), ())
+    with pytest.raises(ObjectiveError, match="kto needs a `label` for every row, but 1 of a batch"):
+        term_rows(batch([1.0, torch.nan], [1.0, 1.0]), term, scores(2), scores(2))
+    filled = term_rows(batch([1.0, torch.nan], [1.0, 0.0]), term, scores(2), scores(2))
+    assert filled.label is not None, "a row that only fills the batch needs none"
+    other = term_rows(
+        batch([torch.nan, torch.nan], [1.0, 1.0]), Term("dpo", dpo, ()), scores(2), None
+    )
+    assert other.label is None
+
+
+def test_a_term_weighs_the_rows_that_have_its_roles() -> None:
+    made = batch([1.0, 0.0, 1.0], [1.0, 2.0, 4.0])
+    made["roles"] = {"mismatched": torch.tensor([0, -1, 2])}
+    terms = [Term("all", dpo, ()), Term("some", dpo, ("mismatched",)), Term("none", dpo, ("x",))]
+    assert total_weights([made, made], terms).tolist() == [14.0, 10.0, 0.0]
