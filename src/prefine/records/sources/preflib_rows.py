@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from prefine.errors import RecordError
-from prefine.records.sources.row import MAX_CHARS, Row
+from prefine.records.sources.row import Lines, Row
 
 ALTERNATIVE = "ALTERNATIVE NAME "
 
@@ -18,11 +18,7 @@ def preflib_rows(text: TextIO, name: str) -> Iterator[Row]:
     header: dict[str, str] = {}
     alternatives: dict[str, str] = {}
     orders: list[str] = []
-    size = 0
-    for at, line in enumerate(text, 1):
-        size += len(line)
-        if size > MAX_CHARS:
-            raise RecordError(f"{name} is longer than {MAX_CHARS:,} characters.")
+    for at, line in enumerate(Lines(text, name), 1):
         if line.startswith("#"):
             key, colon, value = line[1:].partition(":")
             key, value = key.strip(), value.strip()

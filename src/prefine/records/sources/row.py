@@ -1,8 +1,9 @@
 """One row of a source, and how JSON becomes one."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 from prefine.errors import RecordError
 from prefine.records.codec import kind_of, short
@@ -32,6 +33,35 @@ class Row:
     value: dict[str, Any] | None
     problem: str = ""
     raw: str | None = None
+
+
+class Lines:
+    """Lines of a file, in bounded memory: without an end of line, one would hold a whole file.
+
+    Attributes:
+        size: Characters since whoever reads them set it to 0, at the end of a row.
+
+    Raises:
+        RecordError: When `size` exceeds `MAX_CHARS`.
+    """
+
+    def __init__(self, text: TextIO, name: str) -> None:
+        self.text, self.name, self.size = text, name, 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self.text.readline(MAX_CHARS + 1)
+        self.size += len(line)
+        if self.size > MAX_CHARS:
+            raise RecordError(
+                f"{self.name}: a row is longer than {MAX_CHARS:,} characters, so nothing after it "
+                "can be read. Is a line end or a closing quote missing?"
+            )
+        if not line:
+            raise StopIteration
+        return line
 
 
 def _no_constant(name: str) -> Any:

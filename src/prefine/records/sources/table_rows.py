@@ -5,6 +5,7 @@ import base64
 import csv
 import datetime
 import decimal
+import itertools
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,10 @@ from typing import Any, TextIO
 
 from prefine.errors import RecordError
 from prefine.records.codec import short
-from prefine.records.sources.row import MAX_CHARS, Row
+from prefine.records.sources.row import MAX_CHARS, Lines, Row
+
+BATCH_ROWS = 256
+BATCH_BYTES = 1 << 26
 
 
 def text_rows(text: TextIO, name: str, *, tabs: bool) -> Iterator[Row]:
@@ -24,23 +28,23 @@ def text_rows(text: TextIO, name: str, *, tabs: bool) -> Iterator[Row]:
     Raises:
         RecordError: If the header is unusable or a quote is never closed.
     """
-    head = text.readline(MAX_CHARS)
-    while head and not head.strip():
-        head = text.readline(MAX_CHARS)
+    lines = Lines(text, name)
+    head = next((line for line in lines if line.strip()), "")
     if not head:
         return
+    lines.size = 0
     tabs = tabs or ("\t" in head and "," not in head)
     if tabs:
-        yield from _tab_rows(text, head, name)
+        yield from _tab_rows(lines, head, name)
     else:
-        yield from _csv_rows(text, head, ";" if ";" in head and "," not in head else ",", name)
+        yield from _csv_rows(lines, head, ";" if ";" in head and "," not in head else ",", name)
 
 
-def _tab_rows(text: TextIO, head: str, name: str) -> Iterator[Row]:
+def _tab_rows(lines: Lines, head: str, name: str) -> Iterator[Row]:
     names = _header(head.rstrip("\r\n").split("\t"), name)
     number, at = 0, 1
-    while line := text.readline(MAX_CHARS):
-        at += 1
+    for line in lines:
+        at, lines.size = at + 1, 0
         if not line.strip():
             continue
         cells = line.rstrip("\r\n").split("\t")
@@ -61,10 +65,9 @@ def _looks_quoted(cell: str) -> bool:
     return '"' not in inside.replace('""', "")
 
 
-def _csv_rows(text: TextIO, head: str, delimiter: str, name: str) -> Iterator[Row]:
+def _csv_rows(lines: Lines, head: str, delimiter: str, name: str) -> Iterator[Row]:
     csv.field_size_limit(MAX_CHARS)
-    lines = _chain(head, text)
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    reader = csv.reader(itertools.chain([head], lines), delimiter=delimiter, strict=True)
     names: list[str] = []
     number = 0
     while True:
@@ -78,16 +81,12 @@ def _csv_rows(text: TextIO, head: str, delimiter: str, name: str) -> Iterator[Ro
                 f"{name}: the row from line {at} on cannot be read ({error}). A quote that is "
                 "never closed swallows all rows after it; mend the file."
             ) from None
+        lines.size = 0
         if not names:
             names = _header(cells, name)
         elif cells:
             yield _table_row(names, cells, name, number, at)
             number += 1
-
-
-def _chain(head: str, text: TextIO) -> Iterator[str]:
-    yield head
-    yield from text
 
 
 def _header(cells: list[str], name: str) -> list[str]:
@@ -122,14 +121,24 @@ def parquet_rows(path: Path, name: str) -> Iterator[Row]:
             if len(set(names)) != len(names):
                 raise RecordError(f"{name}: two columns share a name: {', '.join(names)}.")
             number = 0
-            for batch in file.iter_batches(batch_size=256):
-                for value in batch.to_pylist():
-                    yield Row(name, number, None, "table", plain(value))
-                    number += 1
+            for group in range(file.num_row_groups):
+                size = _batch_size(file.metadata.row_group(group), name)
+                for batch in file.iter_batches(batch_size=size, row_groups=[group]):
+                    for value in batch.to_pylist():
+                        yield Row(name, number, None, "table", plain(value))
+                        number += 1
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, RecordError):
             raise
         raise RecordError(f"{name} cannot be read as Parquet: {error}") from None
+
+
+def _batch_size(group: Any, name: str) -> int:
+    """Return how many rows to hold at once: fewer where they are long, none of boundless length."""
+    mean = group.total_byte_size / max(group.num_rows, 1)  # before compression
+    if mean > MAX_CHARS:
+        raise RecordError(f"{name}: its rows are longer than {MAX_CHARS:,} bytes.")
+    return max(1, min(BATCH_ROWS, int(BATCH_BYTES / max(mean, 1))))
 
 
 def plain(value: Any) -> Any:

@@ -16,7 +16,8 @@ def xml_rows(text: TextIO, name: str) -> Iterator[Row]:
 
     An element with children becomes an object, a repeated child a list, a leaf its text;
     attributes are keys that begin with `@`, text beside children is `#text`. Document type
-    declarations are refused: entities can expand without bound or read other files.
+    declarations are refused: entities can expand without bound or read other files. Text between
+    the rows, perhaps a row that lost its tags, is a row with a problem.
 
     Raises:
         RecordError: If the file is not well-formed, declares a document type, or ends early.
@@ -26,7 +27,10 @@ def xml_rows(text: TextIO, name: str) -> Iterator[Row]:
     while chunk := text.read(CHUNK):
         parser.feed(chunk)
         for line, value in parser.take():
-            yield Row(name, number, line, "xml", value)
+            if isinstance(value, str):
+                yield Row(name, number, line, "xml", None, "text stands outside of a row.", value)
+            else:
+                yield Row(name, number, line, "xml", value)
             number += 1
     parser.close()
 
@@ -42,7 +46,7 @@ class _Parser:
         self.expat.CharacterDataHandler = self._data
         self.expat.StartDoctypeDeclHandler = self._refuse
         self.open: list[tuple[dict[str, Any], list[str]]] = []
-        self.done: list[tuple[int, dict[str, Any]]] = []
+        self.done: list[tuple[int, dict[str, Any] | str]] = []
         self.line = 1
         self.size = 0
 
@@ -51,6 +55,10 @@ class _Parser:
             self.expat.Parse(chunk.encode("utf-8", "surrogatepass"), False)
         except expat.ExpatError as error:
             self._broken(error)
+        # What a row holds is kept until it ends: texts, names, attributes and empty elements.
+        self.size = 0 if self.done else self.size + len(chunk)
+        if self.size > MAX_CHARS:
+            raise RecordError(f"{self.name}: a row is longer than {MAX_CHARS:,} characters.")
 
     def close(self) -> None:
         try:
@@ -58,7 +66,7 @@ class _Parser:
         except expat.ExpatError as error:
             self._broken(error)
 
-    def take(self) -> list[tuple[int, dict[str, Any]]]:
+    def take(self) -> list[tuple[int, dict[str, Any] | str]]:
         done, self.done = self.done, []
         return done
 
@@ -78,24 +86,29 @@ class _Parser:
         if len(self.open) > MAX_DEPTH:
             raise RecordError(f"{self.name}: elements are nested deeper than {MAX_DEPTH} levels.")
         if len(self.open) == 1:
-            self.line, self.size = self.expat.CurrentLineNumber, 0
+            self._text_outside(self.open[0][1])
+            self.line = self.expat.CurrentLineNumber
         self.open.append(({f"@{key}": value for key, value in attributes.items()}, []))
 
+    def _text_outside(self, texts: list[str]) -> None:
+        text = "".join(texts)
+        if text.strip():
+            self.done.append((self.expat.CurrentLineNumber, text))
+        texts.clear()
+
     def _data(self, text: str) -> None:
-        self.size += len(text)
-        if self.size > MAX_CHARS:
-            raise RecordError(f"{self.name}: a row is longer than {MAX_CHARS:,} characters.")
         if self.open:
             self.open[-1][1].append(text)
 
     def _end(self, tag: str) -> None:
         children, texts = self.open.pop()
+        if not self.open:
+            self._text_outside(texts)
+            return
         text = "".join(texts)
         value: Any = text
         if children:
             value = {**children, "#text": text} if text.strip() else children
-        if not self.open:
-            return
         if len(self.open) == 1:
             row: dict[str, Any] = cast(dict[str, Any], value) if children else {tag: text}
             self.done.append((self.line, row))
