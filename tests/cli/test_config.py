@@ -8,6 +8,9 @@ import yaml
 from typer.testing import CliRunner
 
 from prefine.cli.main import app
+from prefine.cli.train import read_yaml
+from prefine.errors import ConfigError
+from prefine.training.from_trl import translate
 
 TRL = """
 model_name_or_path: org/model
@@ -52,3 +55,27 @@ def test_json_holds_the_notes(file: Path) -> None:
     found = json.loads(done.stdout)
     assert found["config"]["objective"] == "ipo"
     assert list(found["notes"]) == ["trust_remote_code"]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"beta: \xd2", "this is not text in UTF-8"),
+        (b"beta: [", "this is not YAML"),
+        (b"warmup_steps: 2020-13-45", "this is not YAML"),
+        (b"seed: 0x_", "this is not YAML"),
+        (b"seed: !!timestamp x", "this is not YAML"),
+        (b"seed: " + b"[" * 5_000, "this is not YAML"),
+        (b"seed: &x [*x]", "this is no configuration"),
+        (b"2020-01-01: x", "this is no configuration"),
+        (b"[1]", "a configuration holds keys and values"),
+        (b"loss_type:", "loss_type must be a name or a list of names, got None"),
+        (b"loss_type: [sft: 1, sigmoid]", "loss_type must be a name or a list of names"),
+    ],
+)
+def test_what_is_no_configuration_is_named(tmp_path: Path, content: bytes, why: str) -> None:
+    """Inputs of which a fuzzer made tracebacks."""
+    path = tmp_path / "trl.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=why):
+        translate(read_yaml(path), "dpo")

@@ -34,7 +34,7 @@ def from_trl(
     for key, note in made.notes.items():
         typer.echo(f"{key}: {note}", err=True)
     if as_json:
-        typer.echo(json.dumps({"config": made.config, "notes": made.notes}))
+        typer.echo(json.dumps({"config": made.config, "notes": made.notes}, default=str))
         return
     text = yaml.safe_dump(made.config, sort_keys=False)
     if out is None:

@@ -81,27 +81,43 @@ def train(
 
 
 def read_yaml(config: Path) -> dict[str, Any]:
-    """Read a file of keys and values."""
-    import yaml
+    """Read a file of keys and values.
 
+    Raises:
+        ConfigError: If it is not text, not YAML, or its values cannot be written as JSON.
+    """
     try:
-        values = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{config}: this is not YAML. {error}") from error
+        text = config.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{config}: this is not text in UTF-8. {error}") from None
+    values = _yaml(text, f"{config}")
+    try:
+        json.dumps(values, default=str)
+    except (ValueError, TypeError, RecursionError) as error:  # it holds itself, or a date as a key
+        raise ConfigError(f"{config}: this is no configuration. {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{config}: a configuration holds keys and values, not {values!r}.")
     return values
 
 
-def _pairs(settings: list[str]) -> dict[str, Any]:
+def _yaml(text: str, where: str) -> Any:
     import yaml
 
+    try:
+        return yaml.safe_load(text)
+    # A value that only looks like a number or a date (`2020-13-45`, `!!timestamp x`) raises what
+    # its own parser raises.
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
+        raise ConfigError(f"{where}: this is not YAML. {error}") from None
+
+
+def _pairs(settings: list[str]) -> dict[str, Any]:
     pairs: dict[str, Any] = {}
     for setting in settings:
         key, separator, text = setting.partition("=")
         if not separator:
             raise ConfigError(f"--set {setting}: write KEY=VALUE, e.g. --set options.beta=0.2.")
-        value = yaml.safe_load(text)
+        value = _yaml(text, f"--set {key}")
         if isinstance(value, str):
             value = _number(value)
         pairs[key.strip()] = value
