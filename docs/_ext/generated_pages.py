@@ -145,6 +145,9 @@ def methods_page() -> str:
 def method_section(method: dict[str, Any]) -> str:
     name = method["name"]
     lines = [f"(method-{name})=", f"## {name}", ""]
+    if method["other_names"]:
+        others = ", ".join(f"`{other}`" for other in method["other_names"])
+        lines += [f"Looked for as {others}.", ""]
     for equation in method["math"]:
         lines += ["```{math}", equation, "```", ""]
     lines += ["With the default options:", "", "```text", method["formula"], "```", ""]

@@ -96,6 +96,13 @@ def test_every_other_name_leads_to_one_that_exists():
         assert re.match(r"\w+", target).group() in {*names(), "length_normalised", "weighted_sum"}
 
 
+def test_a_name_is_found_in_either_spelling():
+    assert build("length-normalised-dpo") is build("length_normalised_dpo")
+    assert describe("info-nca")["name"] == "info_nca"
+    assert "rdpo" in describe("robust_dpo")["other_names"]
+    assert "rdpo" not in describe("dpo")["other_names"]
+
+
 def test_formula_explains_its_letters():
     text = formula(build("ipo", {"tau": 0.7}))
     assert text == (
@@ -116,7 +123,7 @@ def test_formula_follows_the_branch_taken():
 @pytest.mark.parametrize("name", names())
 def test_describe_is_json_and_complete(name):
     entry = json.loads(json.dumps(describe(name)))
-    for key in ("name", "summary", "data", "kind", "formula", "math", "source"):
+    for key in ("name", "summary", "data", "kind", "formula", "math", "source", "curves", "pitfalls"):
         assert entry[key], key
     assert all(option["text"] for option in entry["options"].values())
     assert entry["data"] == spec(build(name)).data

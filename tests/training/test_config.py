@@ -77,3 +77,9 @@ def test_a_strategy_of_no_means_no_as_yaml_reads_it() -> None:
     assert training["save_strategy"] is False
     read = parse({"objective": "dpo", "model": "m", "data": "d", "out": "o", "training": training})
     assert read.training == {"save_strategy": "no", "bf16": False}
+
+
+def test_an_objective_may_be_written_with_dashes() -> None:
+    given = {"model": "m", "data": "d", "out": "o"}
+    assert parse({"objective": "apo-zero", **given}).objective == "apo_zero"
+    assert parse({"objective": "my-module:loss", **given}).objective == "my-module:loss"

@@ -42,6 +42,8 @@ def _show_one(method: dict[str, Any]) -> None:
     console = Console(highlight=False, markup=False)
     console.print(f"{method['name']}: {_plain(method['summary'])}\n")
     console.print(f"  {method['formula']}\n")
+    if method["other_names"]:
+        console.print(f"also looked for as {', '.join(method['other_names'])}")
     reference = "with a reference" if method["reference"] else "without a reference"
     console.print(f"{method['kind']}, on {method['data']}s, {reference}")
     if method["options"]:

@@ -85,7 +85,7 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> Loss:
     a mapping of its `name` and options.
 
     Args:
-        name: One of `names()`, or `"module:attribute"` for one of your own.
+        name: One of `names()`, with `-` or `_`, or `"module:attribute"` for one of your own.
         options: Values of its options; the rest keep their defaults.
 
     Raises:
@@ -141,7 +141,7 @@ def describe(name: str) -> dict[str, Any]:
     """Return everything a table says of an objective, as JSON values.
 
     Returns:
-        `name`, `summary`, `data`, `kind` (`"row-wise"`, `"stateful"` or `"coupled"`), `per`,
+        `name`, `other_names`, `summary`, `data`, `kind` (`"row-wise"`, `"stateful"` or `"coupled"`), `per`,
         `reference`, `fields`, `columns`, `roles`, `formula` (with default values), `math` (LaTeX,
         one string a display), `defaults`, `options` (by name: `default`, `must_be`, `usual`,
         `text`), `beta_range` (usual values of `beta`, or None), `curves` (what a healthy run looks
@@ -164,7 +164,12 @@ def describe(name: str) -> dict[str, Any]:
     arguments = _arguments(_section(text, "Args"))
     options = {o.name: _option_entry(o, arguments) for o in options_of(target).values()}
     return {
-        "name": name,
+        "name": name_of(target),
+        "other_names": [
+            other
+            for other, said in OTHER_NAMES.items()
+            if name_of(target) in re.findall(r"\w+", said)
+        ],
         "summary": text.split("\n\n")[0].replace("\n", " "),
         "data": declared.data,
         "kind": _kind(loss, declared),
@@ -188,9 +193,9 @@ def _find(name: str) -> Any:
     module, separator, attribute = name.partition(":")
     if separator:
         return _imported(module, attribute)
-    if name in objectives.__all__:
-        return getattr(objectives, name)
     key = name.lower().replace("-", "_")
+    if key in objectives.__all__:
+        return getattr(objectives, key)
     if key in OTHER_NAMES:
         raise ConfigError(f"There is no objective `{name}`: it is {OTHER_NAMES[key]}.")
     raise ConfigError(f"There is no objective `{name}`. {nearest(key, objectives.__all__)}")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from prefine.errors import ConfigError
 
@@ -118,6 +118,12 @@ class RunConfig(_Strict):
     seed: int = 0
     rows: DataConfig = Field(default_factory=DataConfig)
     training: dict[str, Any] = {}
+
+    @field_validator("objective")
+    @classmethod
+    def _one_spelling(cls, name: str) -> str:
+        """Names of objectives may be written with dashes."""
+        return name if ":" in name else name.replace("-", "_")
 
 
 RENAMED = {
