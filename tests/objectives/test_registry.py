@@ -123,7 +123,17 @@ def test_formula_follows_the_branch_taken():
 @pytest.mark.parametrize("name", names())
 def test_describe_is_json_and_complete(name):
     entry = json.loads(json.dumps(describe(name)))
-    for key in ("name", "summary", "data", "kind", "formula", "math", "source", "curves", "pitfalls"):
+    for key in (
+        "name",
+        "summary",
+        "data",
+        "kind",
+        "formula",
+        "math",
+        "source",
+        "curves",
+        "pitfalls",
+    ):
         assert entry[key], key
     assert all(option["text"] for option in entry["options"].values())
     assert entry["data"] == spec(build(name)).data
