@@ -141,8 +141,8 @@ def describe(name: str) -> dict[str, Any]:
     """Return everything a table says of an objective, as JSON values.
 
     Returns:
-        `name`, `other_names`, `summary`, `data`, `kind` (`"row-wise"`, `"stateful"` or `"coupled"`), `per`,
-        `reference`, `fields`, `columns`, `roles`, `formula` (with default values), `math` (LaTeX,
+        `name`, `other_names`, `summary`, `data`, `kind` (`"row-wise"`, `"stateful"` or
+        `"coupled"`), `per`, `reference`, `fields`, `columns`, `roles`, `formula` (with default values), `math` (LaTeX,
         one string a display), `defaults`, `options` (by name: `default`, `must_be`, `usual`,
         `text`), `beta_range` (usual values of `beta`, or None), `curves` (what a healthy run looks
         like), `pitfalls` and `source`.
@@ -193,9 +193,10 @@ def _find(name: str) -> Any:
     module, separator, attribute = name.partition(":")
     if separator:
         return _imported(module, attribute)
-    key = name.lower().replace("-", "_")
-    if key in objectives.__all__:
-        return getattr(objectives, key)
+    spelled = name.replace("-", "_")
+    if spelled in objectives.__all__:
+        return getattr(objectives, spelled)
+    key = spelled.lower()
     if key in OTHER_NAMES:
         raise ConfigError(f"There is no objective `{name}`: it is {OTHER_NAMES[key]}.")
     raise ConfigError(f"There is no objective `{name}`. {nearest(key, objectives.__all__)}")
