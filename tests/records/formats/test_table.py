@@ -231,6 +231,7 @@ CONTENT = st.sampled_from(
         (Part("text", text="Hi"),),
         (Part("image"),),
         (Part("item"),),
+        (Part("document", text="So.", title="A"),),
         (Part("image", uri="a"),),
     ]
 )
@@ -287,9 +288,8 @@ def any_record(draw: Any) -> Record:
 @given(record=any_record())
 def test_any_record_is_written_in_every_format_or_not_at_all(record):
     """What is written can be read again, and its losses can be listed."""
-    for name, found in FORMATS.items():
+    for found in FORMATS.values():
         if found.write is not None:
             found.losses(record)
-            if name in PRINTED:
-                for row in found.write(record):
-                    found.read(row, Where("x", 0))
+            for row in found.write(record):
+                found.read(row, Where("x", 0))

@@ -1,11 +1,13 @@
 """TRL's row formats: what each row becomes, what is refused, and the way back."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefine.errors import RecordError
-from prefine.records import Part, Records, load
+from prefine.records import Message, Part, Records, load
 from prefine.records.formats import FORMATS
 from prefine.records.formats.format import Where
 
@@ -275,3 +277,46 @@ def test_exports_name_what_they_lose(make_record, vote):
     assert "comparisons" in losses["trl_unpaired"]
     assert "candidates" in losses["trl_prompt_only"]
     assert "border between prompt and response" in losses["trl_language_modelling"]
+
+
+TRL = [name for name in FORMATS if name.startswith("trl_") and name != "trl_stepwise"]
+
+
+@pytest.mark.parametrize("name", TRL)
+@pytest.mark.parametrize("part", [Part("document", text="So."), Part("item", id="t1")])
+def test_what_a_message_of_trl_cannot_hold_is_not_written(make_record, vote, name, part):
+    """A row with a part that nobody reads would have lost it in silence."""
+    record = make_record(judgments=[vote("c0")])
+    asked = (Message("user", (Part("text", text="Why?"), part)),)
+    assert list(FORMATS[name].write(replace(record, id="", context=asked))) == []
+
+
+def test_a_place_for_an_image_stays_a_place(make_record):
+    asked = (Message("user", (Part("image"), Part("text", text="What is it?"))),)
+    record = replace(make_record(replies=[]), id="", context=asked)
+    [row] = FORMATS["trl_prompt_only"].write(record)
+    assert row["prompt"][0]["content"][0] == {"type": "image"}
+    assert FORMATS["trl_prompt_only"].read(row, Where("x", 0)).context == asked
+
+
+def test_bytes_and_their_path_are_both_written(make_record):
+    image = Part("image", uri="cat.png", data="YQ==")
+    record = replace(make_record(replies=[]), id="", context=(Message("user", (image,)),))
+    [row] = FORMATS["trl_prompt_only"].write(record)
+    assert row["prompt"][0]["content"] == [
+        {"type": "image", "image": {"bytes": "YQ==", "path": "cat.png"}}
+    ]
+    assert FORMATS["trl_prompt_only"].read(row, Where("x", 0)).context == record.context
+    named = replace(image, mime="image/png")
+    record = replace(record, id="", context=(Message("user", (named,)),))
+    assert "details of parts" in FORMATS["trl_prompt_only"].losses(record)
+
+
+def test_responses_to_nothing(make_record, vote):
+    """Without a prompt a pair is written as its sides alone, a single response not at all."""
+    record = replace(make_record(judgments=[vote("c0")]), id="", context=())
+    [row] = FORMATS["trl_preference"].write(record)
+    assert list(row) == ["chosen", "rejected"]
+    assert FORMATS["trl_preference"].read(row, Where("x", 0)).context == ()
+    assert list(FORMATS["trl_unpaired"].write(record)) == []
+    assert list(FORMATS["trl_prompt_completion"].write(record)) == []

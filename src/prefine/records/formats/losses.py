@@ -5,6 +5,7 @@ from typing import Any
 
 from prefine.records.codec import encode
 from prefine.records.judgment import Judgment
+from prefine.records.message import Part
 from prefine.records.schema import Candidate, Record
 
 KINDS = {
@@ -69,6 +70,15 @@ def _of_record(record: Record) -> Iterator[str]:
             yield "thinking"
         if not isinstance(message.content, str):
             yield "parts of messages"
+            if any(_detailed(part) for part in message.content):
+                yield "details of parts"
+
+
+def _detailed(part: Part) -> bool:
+    """Whether a part says more than a text, an address or a content."""
+    more = (part.mime, part.sha256, part.span, part.box, part.id, part.title)
+    caption = None if part.type == "text" else part.text
+    return any(value is not None for value in (*more, caption))
 
 
 def _of_candidate(candidate: Candidate) -> Iterator[str]:

@@ -185,10 +185,22 @@ def is_text(record: Record, *candidates: Candidate) -> bool:
     return plain and all(len(candidate.messages) == 1 for candidate in candidates)
 
 
+def holds(record: Record, *candidates: Candidate) -> bool:
+    """Whether TRL's shape can hold a record's prompt and some candidates: texts and media."""
+    said = [*record.context, *(message for c in candidates for message in c.messages)]
+    return all(
+        part.type == "text" or part.type in MEDIA
+        for message in said
+        if not isinstance(message.content, str)
+        for part in message.content
+    )
+
+
 def prompt_columns(record: Record, *, as_text: bool) -> RowDict:
-    """Return the columns `prompt` and `tools` of an exported row."""
-    prompt = record.context[0].text if as_text else chat(record.context)
-    row: RowDict = {"prompt": prompt}
+    """Return the columns `prompt`, where there is one, and `tools` of an exported row."""
+    row: RowDict = {}
+    if record.context:
+        row["prompt"] = record.context[0].text if as_text else chat(record.context)
     if record.tools is not None:
         row["tools"] = [dict(tool) for tool in record.tools]
     return row
@@ -219,6 +231,6 @@ def _turn(message: Message) -> RowDict:
 def _exported(part: Part) -> RowDict:
     if part.type == "text":
         return {"type": "text", "text": part.text}
-    if part.uri is not None:
-        return {"type": part.type, part.type: part.uri}
-    return {"type": part.type, part.type: {"bytes": part.data, "path": None}}
+    if part.data is not None:
+        return {"type": part.type, part.type: {"bytes": part.data, "path": part.uri}}
+    return {"type": part.type} | ({} if part.uri is None else {part.type: part.uri})

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from prefine.records.formats.format import JSON_OR_TABLE, Format, RowDict, Where, only, text_of
 from prefine.records.formats.losses import losses_except
-from prefine.records.formats.trl import chat, extras, is_chat, messages_of, reply
+from prefine.records.formats.trl import chat, extras, holds, is_chat, messages_of, reply
 from prefine.records.schema import Candidate, Record
 
 NAME = "trl_language_modelling"
@@ -41,6 +41,8 @@ def read(row: RowDict, where: Where) -> Record:
 def write(record: Record) -> Iterable[RowDict]:
     """Yield a row for each candidate: the whole conversation."""
     for candidate in record.candidates:
+        if not holds(record, candidate):
+            continue
         plain = isinstance(candidate.messages[0].content, str) and len(candidate.messages) == 1
         if record.tags.get("form") == "text" and not record.context and plain:
             yield {"text": candidate.messages[0].text}

@@ -21,6 +21,7 @@ from prefine.records.formats.losses import losses_except
 from prefine.records.formats.trl import (
     EXTRAS,
     extras,
+    holds,
     is_side,
     is_text,
     messages_of,
@@ -125,10 +126,22 @@ def _after(context: Messages, messages: Messages) -> Messages:
     return messages[len(context) :] if repeated else messages
 
 
+def _prompt_is_clear(record: Record, best: Candidate, worst: Candidate) -> bool:
+    """Whether the sides can stand without a prompt, if there is none: nothing is taken for one."""
+    if record.context:
+        return True
+    try:
+        return _split(best.messages, worst.messages)[0] == ()
+    except RecordError:
+        return False
+
+
 def write(record: Record) -> Iterable[RowDict]:
     """Yield a row for each decided pair."""
     for pair in decided(record):
         best, worst = record.candidate(pair.chosen), record.candidate(pair.rejected)
+        if not holds(record, best, worst) or not _prompt_is_clear(record, best, worst):
+            continue
         as_text = is_text(record, best, worst)
         row: dict[str, Any] = prompt_columns(record, as_text=as_text)
         row["chosen"], row["rejected"] = side(best, as_text=as_text), side(worst, as_text=as_text)

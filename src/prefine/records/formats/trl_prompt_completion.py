@@ -13,6 +13,7 @@ from prefine.records.formats.losses import losses_except
 from prefine.records.formats.trl import (
     EXTRAS,
     extras,
+    holds,
     is_side,
     is_text,
     messages_of,
@@ -70,6 +71,8 @@ def write(record: Record) -> Iterable[RowDict]:
     for point in points:
         if isinstance(point, Draft) and point.items[0].label is not False:
             candidate = point.items[0].candidate
+            if not record.context or not holds(record, candidate):
+                continue
             as_text = is_text(record, candidate)
             row = prompt_columns(record, as_text=as_text)
             yield row | {"completion": side(candidate, as_text=as_text)}

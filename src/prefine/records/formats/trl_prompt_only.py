@@ -12,6 +12,7 @@ from prefine.records.formats.losses import losses_except
 from prefine.records.formats.trl import (
     EXTRAS,
     extras,
+    holds,
     is_side,
     is_text,
     messages_of,
@@ -41,7 +42,7 @@ def read(row: RowDict, where: Where) -> Record:
 
 def write(record: Record) -> Iterable[RowDict]:
     """Yield the prompt."""
-    if record.context:
+    if record.context and holds(record):
         yield prompt_columns(record, as_text=is_text(record))
 
 

@@ -10,7 +10,15 @@ from collections.abc import Iterable
 from prefine.errors import ConfigError
 from prefine.records.formats.format import JSON_OR_TABLE, Format, RowDict, Where, flag_of, only
 from prefine.records.formats.losses import losses_except
-from prefine.records.formats.trl import EXTRAS, extras, is_side, is_text, prompt_columns, side
+from prefine.records.formats.trl import (
+    EXTRAS,
+    extras,
+    holds,
+    is_side,
+    is_text,
+    prompt_columns,
+    side,
+)
 from prefine.records.formats.trl_prompt_completion import prompt_and_completion
 from prefine.records.points import points_of
 from prefine.records.schema import UNKNOWN_RATER, Candidate, Judgment, Record
@@ -48,6 +56,8 @@ def write(record: Record) -> Iterable[RowDict]:
     for point in points:
         if isinstance(point, Draft) and point.items[0].label is not None:
             candidate = point.items[0].candidate
+            if not record.context or not holds(record, candidate):
+                continue
             as_text = is_text(record, candidate)
             row = prompt_columns(record, as_text=as_text)
             yield row | {
