@@ -15,6 +15,7 @@
     ├── StatisticError(ValueError)      numbers from which a statistic cannot be computed
     ├── TemplateError(ValueError)       a chat template breaks what training relies on
     ├── ReferenceMismatch(RuntimeError) the reference is not the policy where it must be
+    ├── EngineError(RuntimeError)       a model cannot be scored in packed rows
     ├── NonFiniteError(ArithmeticError) a number is not finite; names the step and the rows
     ├── RunFolderError(RuntimeError)    a run's folder is in use, not empty, or torn
     └── MissingExtraError(ImportError)  an optional library is absent; names the extra
@@ -81,6 +82,10 @@ class TemplateError(PrefineError, ValueError):
 
 class ReferenceMismatch(PrefineError, RuntimeError):
     """The reference is not the policy where it must be (step 0)."""
+
+
+class EngineError(PrefineError, RuntimeError):
+    """A model cannot be scored in packed rows; says what stands in the way."""
 
 
 class NonFiniteError(PrefineError, ArithmeticError):

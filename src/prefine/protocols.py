@@ -15,7 +15,8 @@ Batch = dict[str, Any]
 `rows`: {name: [B, ...]} (`weight` always; 0 and `absent` True for filling rows);
 `index`: [B, K] positions of items, best first, -1 absent;
 `roles`: {role: [B]} position of the item with that role, -1 where a row lacks it;
-`items`: whatever the adapter needs to score the N items, and `units` [N], the scored units;
+`items`: whatever the adapter needs to score the N items;
+`units`: [N] scored units of each item, known before it is scored;
 `reference`: [N] cached reference scores, where they are known;
 `records`: ids of the B records, for messages;
 `mismatched`: a batch of the items with that role, scored without gradient when an objective asks.

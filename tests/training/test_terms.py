@@ -26,7 +26,7 @@ def batch(label: list[float], weight: list[float]) -> dict[str, Any]:
         "principal": torch.zeros(count, dtype=torch.long),
     }
     index = torch.arange(count)[:, None]
-    return {"rows": rows, "index": index, "roles": {}, "items": {"units": torch.ones(count)}}
+    return {"rows": rows, "index": index, "roles": {}, "units": torch.ones(count)}
 
 
 def scores(count: int) -> ItemScores:

@@ -1,6 +1,6 @@
 """Causal language models: the log-probability of a response given its prompt."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,18 +8,20 @@ import torch
 from torch import Tensor, nn
 
 from prefine.adapters.bind import plain_forward
-from prefine.adapters.padded import PaddedText
+from prefine.adapters.text_adapter import TextAdapter
+from prefine.engine.layout import PackedItems
+from prefine.engine.packed import scored_logits, table, table_mask, token_log_probs
 from prefine.errors import ObjectiveError
 from prefine.protocols import Batch, Draw
 from prefine.scores import ItemScores, Needs
 
 
 @dataclass(frozen=True)
-class CausalLM(PaddedText):
-    """Sums the log-probabilities of a response's tokens, on plain padded rows.
+class CausalLM(TextAdapter):
+    """Sums the log-probabilities of a response's tokens.
 
-    The score is exact: nats of the whole response, its EOS included. `length` counts the scored
-    tokens, after the shift by one.
+    The score is exact, on padded rows and on a packed one: nats of the whole response, its EOS
+    included. `length` counts the scored tokens, after the shift by one.
     """
 
     name: ClassVar[str] = "causal_lm"
@@ -37,55 +39,96 @@ class CausalLM(PaddedText):
 
         Returns:
             `value` [N] nats, `length` [N] tokens, and the elements that `needs` names, with `mask`:
-            `log_prob` [N, T-1] nats; `entropy` [N, T-1] nats and `log_collision` [N, T-1], the log
-            of the sum of squared probabilities, both without gradient; `kl_reference` [N, T-1],
-            nats, the divergence of the reference from this model, for which `against` holds the
-            reference's `log_softmax` [M, V] at the M scored tokens in order, which is an element,
-            too.
+            `log_prob` [N, L] nats; `entropy` [N, L] nats and `log_collision` [N, L], the log of the
+            sum of squared probabilities, both without gradient; `kl_reference` [N, L], nats, the
+            divergence of the reference from this model, for which `against` holds the reference's
+            `log_softmax` [M, V] at the M scored tokens in order, which is an element, too.
         """
-        items = batch["items"]
-        logits = plain_forward(model)(
-            input_ids=items["input_ids"], attention_mask=items["attention_mask"], use_cache=False
-        ).logits[:, :-1]
-        mask = items["response_mask"][:, 1:]
-        chosen = items["input_ids"][:, 1:][mask]
-        kept = logits[mask]
-        kept = kept if kept.dtype == torch.float64 else kept.float()
-        log_prob = kept.gather(-1, chosen[:, None]).squeeze(-1) - kept.logsumexp(-1)
-        table = log_prob.new_zeros(mask.shape).masked_scatter(mask, log_prob)
-        return ItemScores(
-            table.sum(1),
-            mask.sum(1).to(table.dtype),
-            None,
-            _elements(needs, table, kept, mask, against),
-        )
+        items, wanted = batch["items"], frozenset() if needs is None else needs.elements
+        if isinstance(items, PackedItems):
+            tokens = _packed(model, items, wanted)
+        else:
+            tokens = _padded(model, items)
+        value = tokens.table.sum(1)
+        elements = _elements(wanted, tokens, against)
+        return ItemScores(value, tokens.mask.sum(1).to(value.dtype), None, elements)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """Scored tokens of N items.
+
+    Attributes:
+        table: [N, L] log-probabilities, 0 where no token is scored.
+        mask: [N, L] which are.
+        lay_out: Turns [S] values of the scored tokens, in order, into [N, L].
+        logits: [S, V], or None where whole distributions were not asked for.
+        entropy: [S] without gradient, or None.
+    """
+
+    table: Tensor
+    mask: Tensor
+    lay_out: Callable[[Tensor], Tensor]
+    logits: Tensor | None
+    entropy: Tensor | None = None
+
+
+WHOLE = {"log_collision", "log_softmax", "kl_reference"}
+"""Elements that need every token's whole distribution at once."""
+
+
+def _padded(model: nn.Module, items: Mapping[str, Tensor]) -> _Tokens:
+    logits = plain_forward(model)(
+        input_ids=items["input_ids"], attention_mask=items["attention_mask"], use_cache=False
+    ).logits[:, :-1]
+    mask = items["response_mask"][:, 1:]
+    kept = logits[mask]
+    kept = kept if kept.dtype == torch.float64 else kept.float()
+
+    def lay_out(values: Tensor) -> Tensor:
+        return values.new_zeros(mask.shape).masked_scatter(mask, values)
+
+    return _Tokens(lay_out(_chosen(kept, items["input_ids"][:, 1:][mask])), mask, lay_out, kept)
+
+
+def _packed(model: nn.Module, items: PackedItems, wanted: frozenset[str]) -> _Tokens:
+    def lay_out(values: Tensor) -> Tensor:
+        return table(items, values)
+
+    mask = table_mask(items)
+    if wanted & WHOLE:
+        logits = scored_logits(model, items)
+        return _Tokens(lay_out(_chosen(logits, items.target)), mask, lay_out, logits)
+    log_prob, entropy = token_log_probs(model, items, entropy="entropy" in wanted)
+    return _Tokens(lay_out(log_prob), mask, lay_out, None, entropy)
+
+
+def _chosen(logits: Tensor, target: Tensor) -> Tensor:
+    return logits.gather(-1, target[:, None]).squeeze(-1) - logits.logsumexp(-1)
 
 
 def _elements(
-    needs: Needs | None,
-    table: Tensor,
-    kept: Tensor,
-    mask: Tensor,
-    against: Mapping[str, Tensor] | None,
+    wanted: frozenset[str], tokens: _Tokens, against: Mapping[str, Tensor] | None
 ) -> dict[str, Tensor]:
-    if needs is None or not needs.elements:
+    if not wanted:
         return {}
-    wanted, elements = needs.elements, {"mask": mask}
-
-    def laid_out(values: Tensor) -> Tensor:
-        return values.new_zeros(mask.shape).masked_scatter(mask, values)
-
+    elements, logits = {"mask": tokens.mask}, tokens.logits
     if "log_prob" in wanted:
-        elements["log_prob"] = table
+        elements["log_prob"] = tokens.table
     if "entropy" in wanted:
-        with torch.no_grad():
-            log_probs = kept.detach().log_softmax(-1)
-            elements["entropy"] = laid_out(-(log_probs.exp() * log_probs).sum(-1))
+        entropy = tokens.entropy
+        if entropy is None:
+            assert logits is not None
+            log_probs = logits.detach().log_softmax(-1)
+            entropy = -(log_probs.exp() * log_probs).sum(-1)
+        elements["entropy"] = tokens.lay_out(entropy)
+    if logits is None:
+        return elements
     if "log_collision" in wanted:
-        with torch.no_grad():
-            elements["log_collision"] = laid_out((2 * kept.detach().log_softmax(-1)).logsumexp(-1))
+        collision = (2 * logits.detach().log_softmax(-1)).logsumexp(-1)
+        elements["log_collision"] = tokens.lay_out(collision)
     if "log_softmax" in wanted:
-        elements["log_softmax"] = kept.log_softmax(-1)
+        elements["log_softmax"] = logits.log_softmax(-1)
     if "kl_reference" in wanted:
         reference = None if against is None else against.get("log_softmax")
         if reference is None:
@@ -93,6 +136,6 @@ def _elements(
                 "The divergence from the reference needs its whole distribution at every token, "
                 "which a cache does not hold. Use reference=module or reference=adapter_off."
             )
-        divergence = (reference.exp() * (reference - kept.log_softmax(-1))).sum(-1)
-        elements["kl_reference"] = laid_out(divergence)
+        divergence = (reference.exp() * (reference - logits.log_softmax(-1))).sum(-1)
+        elements["kl_reference"] = tokens.lay_out(divergence)
     return elements

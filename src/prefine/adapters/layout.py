@@ -1,13 +1,14 @@
-"""Lay encoded rows out as one padded batch of items."""
+"""Lay encoded rows out as one batch of items: padded rows, or one packed row."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from prefine.engine.layout import WORTH_SHARING, PackedItems, pack, saved_share
 from prefine.protocols import Batch
 
 PRIMARY = re.compile(r"chosen|rejected|response(_\d+)?")
@@ -17,8 +18,12 @@ ROW_DTYPE = torch.float32 if torch.backends.mps.is_available() else torch.float6
 """Weights and labels: sums over rows must not depend on how rows are laid out."""
 
 
-def lay_out(rows: Sequence[Mapping[str, Any]], pad: int) -> Batch:
-    """Pad the items of B rows on the right into one batch (see `protocols.Batch`).
+Items = Sequence[tuple[Mapping[str, Any], int]]
+"""The row of each item, and its number there."""
+
+
+def lay_out(rows: Sequence[Mapping[str, Any]], pad: int, *, packed: bool = False) -> Batch:
+    """Lay the items of B rows out as one batch (see `protocols.Batch`).
 
     Items with the role `mismatched` go into a batch of their own under `mismatched`: they are
     scored without gradient, and only by objectives that ask.
@@ -26,15 +31,24 @@ def lay_out(rows: Sequence[Mapping[str, Any]], pad: int) -> Batch:
     Args:
         rows: Encoded rows, as `TextEncoder.rows` yields them, with `absent` and `reference`
             where known.
-        pad: Token id to pad with.
+        pad: Token id to pad with, on the right.
+        packed: One row without padding, in which equal prompts stand once.
     """
-    batch = _lay_out(rows, pad, keep=lambda role: role != "mismatched")
+
+    def place(items: Items) -> dict[str, Tensor] | PackedItems:
+        return _packed(items) if packed else _padded(items, pad)
+
+    batch = _lay_out(rows, place, keep=lambda role: role != "mismatched")
     if any("mismatched" in row["roles"] for row in rows):
-        batch["mismatched"] = _lay_out(rows, pad, keep=lambda role: role == "mismatched")
+        batch["mismatched"] = _lay_out(rows, place, keep=lambda role: role == "mismatched")
     return batch
 
 
-def _lay_out(rows: Sequence[Mapping[str, Any]], pad: int, keep: Any) -> Batch:
+def _lay_out(
+    rows: Sequence[Mapping[str, Any]],
+    place: Callable[[Items], dict[str, Tensor] | PackedItems],
+    keep: Callable[[str], bool],
+) -> Batch:
     items: list[tuple[Mapping[str, Any], int]] = []
     roles: list[dict[str, int]] = []
     for row in rows:
@@ -52,7 +66,8 @@ def _lay_out(rows: Sequence[Mapping[str, Any]], pad: int, keep: Any) -> Batch:
         "rows": _row_tensors(rows, primary, width),
         "index": torch.tensor([row + [-1] * (width - len(row)) for row in primary]).long(),
         "roles": _role_tensors(roles),
-        "items": _padded(items, pad),
+        "items": place(items),
+        "units": torch.tensor([_units(row, k) for row, k in items]).long(),
         "records": [str(row["record"]) for row in rows],
     }
     references = [row["reference"][k] for row, k in items if row.get("reference") is not None]
@@ -66,7 +81,18 @@ def _role_tensors(roles: Sequence[Mapping[str, int]]) -> dict[str, Tensor]:
     return {name: torch.tensor([at.get(name, -1) for at in roles]) for name in names}
 
 
-def _padded(items: Sequence[tuple[Mapping[str, Any], int]], pad: int) -> dict[str, Tensor]:
+def _units(row: Mapping[str, Any], k: int) -> int:
+    """Scored tokens of an item: the first token of all has nothing that predicts it."""
+    mask = row["mask"][k]
+    return int(sum(mask)) - int(not len(row["prompt"][k]) and bool(mask[:1] and mask[0]))
+
+
+def _packed(items: Items) -> PackedItems:
+    parts = [(row["prompt"][k], row["response"][k], row["mask"][k]) for row, k in items]
+    return pack(parts, share=saved_share(parts) >= WORTH_SHARING)
+
+
+def _padded(items: Items, pad: int) -> dict[str, Tensor]:
     lengths = [len(row["prompt"][k]) + len(row["response"][k]) for row, k in items]
     width = max(lengths, default=0)
     ids = np.full((len(items), width), pad, dtype=np.int64)
@@ -82,7 +108,6 @@ def _padded(items: Sequence[tuple[Mapping[str, Any], int]], pad: int) -> dict[st
         "input_ids": torch.from_numpy(ids),
         "attention_mask": torch.from_numpy(attend),
         "response_mask": torch.from_numpy(scored),
-        "units": torch.from_numpy(scored[:, 1:].sum(1)),
     }
 
 

@@ -7,14 +7,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from prefine.adapters.padded import PaddedText
+from prefine.adapters.text_adapter import TextAdapter
+from prefine.engine.layout import PackedItems
+from prefine.engine.packed import hidden_states
 from prefine.errors import ConfigError
 from prefine.protocols import Batch, Draw
 from prefine.scores import ItemScores, Needs
 
 
 @dataclass(frozen=True)
-class SequenceReward(PaddedText):
+class SequenceReward(TextAdapter):
     """Reads the reward at the last token of the conversation, found by the attention mask.
 
     Works on any transformers `...ForSequenceClassification` with a `score` head over a decoder.
@@ -40,6 +42,9 @@ class SequenceReward(PaddedText):
         """
         items = batch["items"]
         trunk, head = _trunk_and_head(model)
+        if isinstance(items, PackedItems):
+            value = _in_full_precision(head, hidden_states(model, items)[items.last]).squeeze(-1)
+            return ItemScores(value, items.response_length.to(value.dtype))
         hidden = trunk(
             input_ids=items["input_ids"], attention_mask=items["attention_mask"], use_cache=False
         ).last_hidden_state

@@ -142,10 +142,10 @@ def describe(name: str) -> dict[str, Any]:
 
     Returns:
         `name`, `other_names`, `summary`, `data`, `kind` (`"row-wise"`, `"stateful"` or
-        `"coupled"`), `per`, `reference`, `fields`, `columns`, `roles`, `formula` (with default values), `math` (LaTeX,
-        one string a display), `defaults`, `options` (by name: `default`, `must_be`, `usual`,
-        `text`), `beta_range` (usual values of `beta`, or None), `curves` (what a healthy run looks
-        like), `pitfalls` and `source`.
+        `"coupled"`), `per`, `reference`, `fields`, `columns`, `roles`, `formula` (with default
+        values), `math` (LaTeX, one string a display), `defaults`, `options` (by name: `default`,
+        `must_be`, `usual`, `text`), `beta_range` (usual values of `beta`, or None), `curves` (what
+        a healthy run looks like), `pitfalls` and `source`.
 
     Raises:
         ConfigError: If there is no such objective.

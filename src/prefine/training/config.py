@@ -93,6 +93,8 @@ class RunConfig(_Strict):
         template: Chat template: `auto`, a built-in, or a file.
         max_length: Longest prompt plus response, tokens.
         truncate: What happens to longer rows.
+        layout: `packed` rows compute each prompt once for all its responses; `padded` rows do not;
+            `auto` packs where a check of the model finds both equal.
         dtype: Precision of the weights.
         lora: Adapters, or null for full fine-tuning.
         seed: Seed of everything random.
@@ -113,6 +115,7 @@ class RunConfig(_Strict):
     template: str = "auto"
     max_length: int | None = Field(default=1024, ge=2)
     truncate: Literal["prompt_left", "error", "drop"] = "prompt_left"
+    layout: Literal["auto", "packed", "padded"] = "auto"
     dtype: Literal["float32", "bfloat16", "float16", "float64", "auto"] = "float32"
     lora: LoraConfig | None = None
     seed: int = 0

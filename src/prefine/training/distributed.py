@@ -29,6 +29,11 @@ def best_device() -> Any:
     return PartialState().device
 
 
+def uses_fsdp() -> bool:
+    """Whether the accelerate profile asks for FSDP."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() in ("1", "true")
+
+
 def check_fsdp(trainer: Any) -> None:
     """Stop if FSDP was asked for and something else would run.
 
@@ -37,7 +42,7 @@ def check_fsdp(trainer: Any) -> None:
     Raises:
         ConfigError: If the profile asks for FSDP and the accelerator has another strategy.
     """
-    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() not in ("1", "true"):
+    if not uses_fsdp():
         return
     got = str(trainer.accelerator.distributed_type)
     if not got.endswith("FSDP"):

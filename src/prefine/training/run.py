@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -15,17 +15,16 @@ import torch
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from prefine.adapters import CausalLM, SequenceReward
-from prefine.engine import weights_hash
+from prefine.engine import Choice, choose_layout, weights_hash
 from prefine.errors import ConfigError, RunFolderError
 from prefine.models import load_policy, load_reward_model, load_tokenizer
 from prefine.objectives import registry
 from prefine.objectives.declare import Spec, spec
-from prefine.protocols import Adapter
 from prefine.runs import RunFolder
 from prefine.storage import json_hash, write_json
 from prefine.training.config import RunConfig
 from prefine.training.data import RunData, load_data
-from prefine.training.distributed import check_fsdp, is_main, main_first
+from prefine.training.distributed import check_fsdp, is_main, main_first, uses_fsdp
 from prefine.training.moving_reference import MovingReference
 from prefine.training.outcome import evaluate_run
 from prefine.training.progress import quieten, use_quiet_progress
@@ -61,7 +60,7 @@ class Plan:
     config: RunConfig
     objective: Any
     declared: Spec
-    adapter: Adapter
+    adapter: CausalLM | SequenceReward
     model: Any
     tokenizer: Any
     data: RunData
@@ -94,7 +93,7 @@ def train(config: RunConfig, *, resume: bool = False, quiet: bool = False) -> Ru
         adapter=plan.adapter,
         name=config.model,
         rows=_all_rows(plan.data, _arguments(config, plan, quiet)),
-        load=lambda name: load_policy(name, dtype=config.dtype),
+        load=lambda name: _load_reference(name, config, plan.adapter),
         elements=bool(plan.declared.needs.of_reference.elements),
         at_hand=_at_hand(config),
         progress=not quiet,
@@ -156,7 +155,30 @@ def prepare(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Pla
         model = load_policy(config.model, dtype=config.dtype, revision=config.revision)
     if config.lora is not None:
         model = _with_lora(model, config, reward=isinstance(adapter, SequenceReward))
+    adapter, note = _laid_out(config, adapter, model)
+    data.notes += [note] if note else []
     return Plan(config, objective, declared, adapter, model, tokenizer, data, folder)
+
+
+def _laid_out(config: RunConfig, adapter: Any, model: Any) -> tuple[Any, str]:
+    """The adapter with the layout of the run, and what is to be said about it."""
+    if config.layout == "padded":
+        return adapter, ""
+    reward = isinstance(adapter, SequenceReward)
+    choice = Choice("padded", "FSDP shards it") if uses_fsdp() else choose_layout(model, reward)
+    if choice.layout == "packed":
+        return replace(adapter, layout="packed"), ""
+    if config.layout == "packed":
+        raise ConfigError(f"layout=packed: {choice.reason}. Leave it at auto.")
+    return adapter, f"prompts are computed once for each response: {choice.reason}"
+
+
+def _load_reference(name: str, config: RunConfig, adapter: Any) -> Any:
+    model = load_policy(name, dtype=config.dtype)
+    choice = Choice("packed") if adapter.layout == "padded" else choose_layout(model)
+    if choice.layout == "padded":
+        raise ConfigError(f"reference={name}: {choice.reason}. Set layout=padded.")
+    return model
 
 
 def describe(plan: Plan, reference: Identity) -> dict[str, Any]:
@@ -173,6 +195,7 @@ def describe(plan: Plan, reference: Identity) -> dict[str, Any]:
         "trainable": trainable,
         "dtype": str(next(plan.model.parameters()).dtype).removeprefix("torch."),
         "adapter": plan.adapter.fingerprint(),
+        "layout": plan.adapter.layout,
         "unit": plan.adapter.unit,
         "data": plan.data.facts,
         "rows": {

@@ -68,7 +68,7 @@ def total_weights(batches: Sequence[Batch], terms: Sequence[Term]) -> Tensor:
     """[T] the sum of the weights of each term over the rows of some batches, float64."""
 
     def total(batch: Batch, term: Term) -> Tensor:
-        weight = _weight(batch, term, _index(batch, term), batch["items"]["units"])
+        weight = _weight(batch, term, _index(batch, term), batch["units"])
         return weight.double().sum()
 
     totals = [torch.stack([total(batch, term) for batch in batches]).sum() for term in terms]

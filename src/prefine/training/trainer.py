@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from prefine.adapters import bind
+from prefine.engine.layout import PackedItems
 from prefine.errors import ConfigError, NonFiniteError, ObjectiveError
 from prefine.objectives.declare import Loss, Spec, Stateful, name_of, spec
 from prefine.protocols import Adapter, Batch
@@ -178,7 +179,7 @@ class PreferenceTrainer(Trainer):
 
     def _unscored(self, batch: Batch) -> ItemScores:
         """Not a number in place of every score, so that a statistic that reads one shows."""
-        count = len(batch["items"]["input_ids"])
+        count = len(batch["units"])
         unknown = torch.full((count,), torch.nan, dtype=torch.float64, device=self.args.device)
         return ItemScores(unknown, torch.ones_like(unknown))
 
@@ -350,8 +351,14 @@ class PreferenceTrainer(Trainer):
         """Return 6 times parameters times tokens, the usual count for forward and backward."""
         if not isinstance(inputs, Mapping) or "items" not in inputs:
             return 0
-        tokens = int(inputs["items"]["attention_mask"].sum())
+        items = inputs["items"]
+        tokens = getattr(items, "tokens", None) or int(items["attention_mask"].sum())
         return 6 * tokens * sum(p.numel() for p in self.policy.parameters())
+
+    def _prepare_input(self, data: Any) -> Any:
+        if isinstance(data, PackedItems):
+            return data.to(self.args.device)
+        return super()._prepare_input(data)
 
     def _all_reduce(self, value: Tensor) -> Tensor:
         return self.accelerator.reduce(value.to(self.args.device), reduction="sum")  # type: ignore[return-value]

@@ -1,8 +1,8 @@
-"""What adapters of text on plain padded rows share: how a view becomes batches."""
+"""What adapters of text share: how a view becomes batches."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -13,8 +13,8 @@ from prefine.protocols import Batch, Draw, Prepared
 
 
 @dataclass(frozen=True)
-class PaddedText:
-    """Encodes a prompt and its response, and pads them on the right.
+class TextAdapter:
+    """Encodes a prompt and its response, and lays them out.
 
     Attributes:
         tokenizer: A transformers tokenizer.
@@ -22,6 +22,8 @@ class PaddedText:
         max_length: Longest prompt plus response in tokens, or None.
         truncate: What happens to a longer row: `prompt_left`, `drop` or `error`.
         progress: Show progress while encoding.
+        layout: `padded` rows, which any model takes; or one `packed` row, where each prompt stands
+            once for all its responses (see `engine.choose_layout`).
     """
 
     tokenizer: Any
@@ -29,6 +31,7 @@ class PaddedText:
     max_length: int | None = 1024
     truncate: Truncate = "prompt_left"
     progress: bool = False
+    layout: Literal["padded", "packed"] = "padded"
 
     deterministic = True
     name: ClassVar[str]
@@ -39,8 +42,8 @@ class PaddedText:
         return prepare_text(encoder, view, name=f"{view.kind} view", progress=self.progress)
 
     def collate(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
-        """Pad B encoded rows into one batch of N items."""
-        return lay_out(rows, _pad_id(self.tokenizer))
+        """Lay the items of B encoded rows out as one batch."""
+        return lay_out(rows, _pad_id(self.tokenizer), packed=self.layout == "packed")
 
     def draw(self, batch: Batch, seeds: Tensor, model: nn.Module) -> Draw | None:
         """Nothing is random here."""
@@ -48,7 +51,8 @@ class PaddedText:
 
     def fingerprint(self) -> dict[str, Any]:
         """Fields that change a score."""
-        return {"adapter": self.name, "template": self._chat().hash}
+        packed = {} if self.layout == "padded" else {"layout": self.layout}
+        return {"adapter": self.name, "template": self._chat().hash, **packed}
 
     def _chat(self) -> ChatTemplate:
         return ChatTemplate.choose(self.tokenizer, self.template)

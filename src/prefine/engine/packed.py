@@ -1,0 +1,87 @@
+"""Score a packed row with any causal language model whose attention can follow a layout."""
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from prefine.engine.layout import PackedItems
+from prefine.engine.linear_log_prob import Head, linear_log_prob
+from prefine.engine.tree_attention import packing
+from prefine.errors import EngineError
+
+
+def hidden_states(model: nn.Module, items: PackedItems) -> Tensor:
+    """Return [T, H] the last hidden states of a packed row.
+
+    Raises:
+        EngineError: If not every layer's attention followed the layout.
+    """
+    trunk: Any = base_of(model).base_model
+    items.layout.calls = 0
+    with packing():
+        out = trunk(
+            input_ids=items.input_ids,
+            position_ids=items.position_ids,
+            use_cache=False,
+            layout=items.layout,
+        ).last_hidden_state
+    layers = int(trunk.config.get_text_config().num_hidden_layers)
+    if items.layout.calls != layers:
+        raise EngineError(
+            f"attention that asks for the layout {items.layout.calls} times in {layers} layers"
+        )
+    return out[0]
+
+
+def token_log_probs(
+    model: nn.Module, items: PackedItems, *, entropy: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """Return [S] the log-probability of each scored token, and entropies if asked; nats."""
+    hidden = hidden_states(model, items)[items.source]
+    return linear_log_prob(hidden, head_of(model), items.target, entropy=entropy)
+
+
+def scored_logits(model: nn.Module, items: PackedItems) -> Tensor:
+    """Return [S, V] the logits at the scored tokens alone, for losses on whole distributions."""
+    head = head_of(model)
+    logits = nn.functional.linear(hidden_states(model, items)[items.source], head.weight, head.bias)
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    logits = logits * head.scale
+    return logits if head.cap is None else head.cap * (logits / head.cap).tanh()
+
+
+def base_of(model: nn.Module) -> Any:
+    """The transformers model inside adapters."""
+    unwrap: Any = getattr(model, "get_base_model", None)
+    return model if unwrap is None else unwrap()
+
+
+def head_of(model: nn.Module) -> Head:
+    """Return what turns hidden states into logits.
+
+    Raises:
+        EngineError: If it is no plain linear layer.
+    """
+    base = base_of(model)
+    layer = base.get_output_embeddings()
+    if type(layer) is not nn.Linear:
+        raise EngineError(f"an output layer of type {type(layer).__name__}")
+    text = base.config.get_text_config()
+    scale = float(getattr(text, "logit_scale", None) or 1.0)
+    scale /= float(getattr(text, "logits_scaling", None) or 1.0)
+    cap = getattr(text, "final_logit_softcapping", None)
+    return Head(layer.weight, cast("Tensor | None", layer.bias), scale, cap)
+
+
+def table(items: PackedItems, values: Tensor) -> Tensor:
+    """Return [N, L] the values of scored tokens by item; 0 beyond an item's own."""
+    width = int(items.units.max()) if len(items.units) else 0
+    laid_out = values.new_zeros((len(items.units), width))
+    return laid_out.index_put((items.item, items.slot), values)
+
+
+def table_mask(items: PackedItems) -> Tensor:
+    """Return [N, L], true where an item has a scored token."""
+    width = int(items.units.max()) if len(items.units) else 0
+    return torch.arange(width, device=items.units.device) < items.units[:, None]
