@@ -9,15 +9,19 @@ ARGS    ?=
 DEMO    ?= demo
 SEED    ?= 0
 SEEDS   ?= 1
+# How long `make fuzz` takes for each parser; how much `make bench-data` converts, how many times.
+SECONDS ?= 60
+ROWS    ?= 20000
+ROUNDS  ?= 4
 
 BIN   := .venv/bin
 READY := .venv/.ready
 
 # Arithmetic on more threads than cores is slower, and tests already run side by side.
-test test-slow docs: export OMP_NUM_THREADS = 1
+test test-slow docs fuzz bench-data: export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint types docs clean
+.PHONY: help setup demo test test-slow fuzz bench-data lint types docs clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -39,6 +43,13 @@ test: $(READY)  ## Everything that must hold, under fifteen minutes on two cores
 
 test-slow: $(READY)  ## What takes longer: real data, fresh installations
 	$(BIN)/python -m pytest -m "slow and not gpu and not network" --timeout 3600 $(ARGS)
+
+fuzz: $(READY)  ## Feed every parser changed inputs, guided by coverage; SECONDS for each
+	$(BIN)/python -m pip install --quiet --requirement fuzz/requirements.txt
+	$(BIN)/python fuzz/run.py --seconds $(SECONDS) --write docs/results/fuzz.json
+
+bench-data: $(READY)  ## Rows a second and memory of converting, beside `datasets`; half an hour
+	$(BIN)/python benchmarks/convert.py --rows $(ROWS) --rounds $(ROUNDS)
 
 lint: $(READY)  ## Style, spelling and who imports whom
 	$(BIN)/ruff check

@@ -10,6 +10,7 @@ import importlib.metadata
 import json
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -32,9 +33,10 @@ def fuzz(name: str, seconds: int, seed: int) -> None:
     corpus, findings = folder / "corpus", folder / "findings"
     for path in (corpus, findings):
         path.mkdir(parents=True, exist_ok=True)
+    target = targets.TARGETS[name]
     for at, data in enumerate(targets.seeds(name)):
         (corpus / f"seed-{at}").write_bytes(data)
-    target = targets.TARGETS[name]
+        targets.survive(target, data)  # imports what is imported late
     known: set[str] = set()
 
     def one(data: bytes) -> None:
@@ -59,6 +61,7 @@ def fuzz(name: str, seconds: int, seed: int) -> None:
 
 def supervise(name: str, seconds: int, seed: int) -> dict[str, Any]:
     """Fuzz one target in a process of its own; return what came of it."""
+    shutil.rmtree(OUT / name / "findings", ignore_errors=True)
     command = [sys.executable, __file__, name, "--inside", "--seconds", str(seconds)]
     begin = time.monotonic()
     done = subprocess.run(

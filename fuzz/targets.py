@@ -43,8 +43,11 @@ LINE = json.dumps(PAIR).encode() + b"\n"
 Target = Callable[[bytes], None]
 
 
-def read(name: str, data: bytes, format: str) -> list[Record]:
-    """Read a file of these bytes; rows and rejects must add up, and the rejects be readable."""
+def read(name: str, data: bytes, format: str, written: int | None = None) -> list[Record]:
+    """Read a file of these bytes; rows and rejects must add up, and the rejects be readable.
+
+    `written` is how many rows the file has, where that can be told without reading it.
+    """
     path = FOLDER / name
     path.write_bytes(data)
     REJECTS.unlink(missing_ok=True)
@@ -57,6 +60,7 @@ def read(name: str, data: bytes, format: str) -> list[Record]:
     if not FORMATS[format].joins:
         seen = sum(1 for _ in file_rows(path, name))
         assert len(records) + len(rejected) == seen, f"{len(records)} + {len(rejected)} of {seen}"
+        assert written in (None, seen), f"{seen} of {written} rows"
     for record in records:
         assert Record.from_json(record.to_json()) == record, "a record changes when it is stored"
     return records
@@ -66,10 +70,12 @@ def says(record: Record) -> tuple[Any, ...]:
     return record.context, record.candidates, record.judgments, record.tags
 
 
-def between(name: str, head: bytes, data: bytes, tail: bytes, format: str) -> None:
+def between(
+    name: str, head: bytes, data: bytes, tail: bytes, format: str, written: int | None = None
+) -> None:
     """Whatever stands between two sound rows: the file is refused, or both rows are there."""
     [sound] = read(name, head + tail, format)[:1]
-    records = read(name, head + data + tail, format)
+    records = read(name, head + data + tail, format, written)
     assert records, "both sound rows are lost"
     assert says(records[0]) == says(sound), "the sound row before it is not what it was"
     assert says(records[-1]) == says(sound), "the sound row after it is not what it was"
@@ -80,7 +86,8 @@ def jsonl(data: bytes) -> None:
 
 
 def jsonl_between(data: bytes) -> None:
-    between("a.jsonl", LINE, data + b"\n", LINE, "trl_preference")
+    written = 2 + sum(1 for line in data.split(b"\n") if line.strip(b" \t\r"))
+    between("a.jsonl", LINE, data + b"\n", LINE, "trl_preference", written)
 
 
 def json_array(data: bytes) -> None:

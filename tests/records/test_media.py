@@ -1,12 +1,13 @@
 """Media: put where the texts name them, and never taken from outside the data's folder."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from prefine.errors import RecordError, TooManyRejects
-from prefine.records import Message, Part, load
-from prefine.records.media import Placed, ambiguous, medium, unplaced
+from prefine.records import Message, Part, Step, load
+from prefine.records.media import Placed, ambiguous, medium, refuse_outside, unplaced
 
 
 def row(uri):
@@ -96,3 +97,12 @@ def test_words_that_look_like_a_place():
     assert not ambiguous([marked])
     assert not ambiguous([image])
     assert unplaced(Message("user", (Part("image"),))) is None
+
+
+def test_media_of_steps_are_looked_at(make_record):
+    step = Step(part=Part("image", uri="/private.png"))
+    record = make_record()
+    shown = replace(record.candidates[0], steps=(step,))
+    refuse_outside(record, None)
+    with pytest.raises(RecordError, match="lies outside the data's folder"):
+        refuse_outside(replace(record, candidates=(shown, *record.candidates[1:])), None)
