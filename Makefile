@@ -48,7 +48,7 @@ fuzz: $(READY)  ## Feed every parser changed inputs, guided by coverage; SECONDS
 	$(BIN)/python -m pip install --quiet --requirement fuzz/requirements.txt
 	$(BIN)/python fuzz/run.py --seconds $(SECONDS) --write docs/results/fuzz.json
 
-bench-data: $(READY)  ## Rows a second and memory of converting, beside `datasets`; half an hour
+bench-data: $(READY)  ## Rows a second and memory of converting, beside `datasets`; a quarter of an hour
 	$(BIN)/python benchmarks/convert.py --rows $(ROWS) --rounds $(ROUNDS)
 
 lint: $(READY)  ## Style, spelling and who imports whom
