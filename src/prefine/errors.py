@@ -16,6 +16,7 @@
     ├── TemplateError(ValueError)       a chat template breaks what training relies on
     ├── ReferenceMismatch(RuntimeError) the reference is not the policy where it must be
     ├── EngineError(RuntimeError)       a model cannot be scored in packed rows
+    ├── BenchError(RuntimeError)        two sides that do not do the same work
     ├── NonFiniteError(ArithmeticError) a number is not finite; names the step and the rows
     ├── RunFolderError(RuntimeError)    a run's folder is in use, not empty, or torn
     └── MissingExtraError(ImportError)  an optional library is absent; names the extra
@@ -86,6 +87,10 @@ class ReferenceMismatch(PrefineError, RuntimeError):
 
 class EngineError(PrefineError, RuntimeError):
     """A model cannot be scored in packed rows; says what stands in the way."""
+
+
+class BenchError(PrefineError, RuntimeError):
+    """A side of the benchmark failed, or both do not do the same work."""
 
 
 class NonFiniteError(PrefineError, ArithmeticError):

@@ -88,7 +88,7 @@ class PreferenceTrainer(Trainer):
         self.terms = _as_terms(objective)
         self.specs: list[Spec] = [spec(term.objective) for term in self.terms]
         self.reference: Reference = NoReference() if reference is None else reference
-        self.needs = _all_needs(self.specs, adapter)
+        self.needs = _all_needs(self.specs)
         self.on_step = on_step or (lambda row: None)
         self._state_sums: dict[int, dict[str, Tensor]] = {}
         self._sums: dict[str, Sums] = {"train": {}, "eval": {}}
@@ -112,10 +112,18 @@ class PreferenceTrainer(Trainer):
             against = {name: reference.elements[name] for name in WHOLE & reference.elements.keys()}
             kept = {k: v for k, v in reference.elements.items() if k not in WHOLE}
             reference = replace(reference, elements=kept)
-        policy = model(batch=batch, draw=draw, needs=self.needs, against=against)
+        needs = self.needs | self._watched(model)
+        policy = model(batch=batch, draw=draw, needs=needs, against=against)
         if reference is not None:
             reference = replace(reference, value=reference.value.to(policy.value.dtype))
         return policy, reference
+
+    def _watched(self, model: nn.Module) -> Needs:
+        """What is read for its metrics alone: whole distributions, only where they are logged."""
+        every = max(1, self.state.logging_steps)
+        if self.adapter.unit != "nats" or (model.training and self.state.global_step % every):
+            return Needs()
+        return Needs(elements=frozenset({"entropy"}))
 
     # ---------------------------------------------------------------- before a step
 
@@ -398,8 +406,8 @@ def _as_terms(objective: Loss | Sequence[Term]) -> list[Term]:
     return [Term(name_of(objective), objective, ())]
 
 
-def _all_needs(specs: Sequence[Spec], adapter: Adapter) -> Needs:
-    needs = Needs(elements=frozenset({"entropy"}) if adapter.unit == "nats" else frozenset())
+def _all_needs(specs: Sequence[Spec]) -> Needs:
+    needs = Needs()
     for declared in specs:
         needs = needs | declared.needs
     return needs

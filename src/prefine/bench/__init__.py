@@ -1,0 +1,1 @@
+"""The instrument: prefine beside TRL on the same work, step by step in turn."""
