@@ -21,7 +21,7 @@ READY := .venv/.ready
 test test-slow docs fuzz bench-data: export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow fuzz bench-data lint types docs clean
+.PHONY: help setup demo test test-slow fuzz bench-data bench bench-quick lint types docs clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -51,6 +51,18 @@ fuzz: $(READY)  ## Feed every parser changed inputs, guided by coverage; SECONDS
 bench-data: $(READY)  ## Rows a second and memory of converting, beside `datasets`; a quarter of an hour
 	$(BIN)/python benchmarks/convert.py --rows $(ROWS) --rounds $(ROUNDS)
 
+bench: $(READY) .venv-trl/.ready  ## Speed and memory beside TRL on the same steps; an hour on two cores
+	$(BIN)/prefine bench --out docs/results/bench.json
+
+bench-quick: $(READY) .venv-trl/.ready  ## Four cases of it, five minutes
+	$(BIN)/prefine bench --quick
+
+# TRL is timed in an environment of its own, with the same torch and transformers.
+.venv-trl/.ready: constraints.txt
+	$(PYTHON) -m venv .venv-trl
+	.venv-trl/bin/python -m pip install --quiet --constraint constraints.txt torch transformers trl peft
+	@touch $@
+
 lint: $(READY)  ## Style, spelling and who imports whom
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -64,4 +76,4 @@ docs: $(READY)  ## Build docs/_build/html; a warning is an error
 	$(BIN)/python -m sphinx -b html -W --keep-going docs docs/_build/html
 
 clean:  ## Remove the environment and everything built
-	rm -rf .venv build dist docs/_build docs/reference/generated
+	rm -rf .venv .venv-trl build dist docs/_build docs/reference/generated

@@ -12,6 +12,12 @@ S = {"value", "low", "high", "n", "method"}
 """Keys that every reported number has."""
 
 
+@pytest.fixture(autouse=True)
+def untuned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings of the process would stay for the tests that follow in it."""
+    monkeypatch.setattr("prefine.engine.tune.tune", lambda: ["tuned"])
+
+
 @pytest.fixture(scope="session")
 def home(
     tmp_path_factory: pytest.TempPathFactory,

@@ -17,8 +17,8 @@ PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if "generated" not in page.parts and "_build" not in page.parts]
 
 TRAIN = """
-    OBJECTIVE --config --data --dry-run --eval-data --json --list --lora --model --out --reference
-    --resume --seed --set
+    OBJECTIVE --config --data --dry-run --eval-data --json --list --lora --model --no-tune --out
+    --reference --resume --seed --set
 """
 
 

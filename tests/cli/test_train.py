@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from prefine import objectives
@@ -203,3 +204,12 @@ def test_a_file_that_is_no_configuration(
     code, _, err = prefine("train", "--config", tmp_path / "run.yaml")
     assert code == 2
     assert says in err
+
+
+def test_settings_of_the_process_are_said_and_can_be_refused(
+    home: Path, tmp_path: Path, prefine: Call
+) -> None:
+    _, out, _ = prefine(*words(home, "simpo", tmp_path / "tuned", "--json"))
+    assert ("tuned" in json.loads(out)["notes"]) is not torch.accelerator.is_available()
+    _, out, _ = prefine(*words(home, "simpo", tmp_path / "plain", "--json", "--no-tune"))
+    assert "tuned" not in json.loads(out)["notes"]

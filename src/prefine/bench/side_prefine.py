@@ -60,6 +60,7 @@ def make_trainer(case: Any, steps: int, folder: Path, groups: list[world.Group])
         from peft import get_peft_model
 
         model = get_peft_model(model, world.lora_config())
+        world.start_adapters(model)
     adapter = replace(adapter, layout=choose_layout(model, reward).layout)
     rows = [encoded(n, group) for n, group in enumerate(groups)]
     data = EncodedRows(lambda _: rows, len(rows))

@@ -33,6 +33,8 @@ def main() -> None:
     begin = time.perf_counter()
     trainer = make_trainer(trl, case, steps, folder, model, tokenizer, groups)
     prepared = time.perf_counter() - begin
+    if case["lora"]:
+        world.start_adapters(trainer.model)
     check_tokens(case, trainer.train_dataset, groups)
     facts = {
         "version": trl.__version__, "imported": imported, "prepared": prepared,

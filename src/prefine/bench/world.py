@@ -48,11 +48,22 @@ def make_model(case: dict[str, Any], seed: int = 1234) -> Any:
 
 
 def lora_config() -> Any:
-    """Return adapters on every linear layer of the trunk, with second halves that are not 0."""
+    """Return adapters on every linear layer of the trunk."""
     from peft import LoraConfig
 
     names = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     return LoraConfig(r=16, lora_alpha=32, target_modules=names)
+
+
+def start_adapters(model: Any) -> None:
+    """Give both sides' adapters equal first halves; their second halves start at 0."""
+    import torch
+
+    generator = torch.Generator().manual_seed(99)
+    with torch.no_grad():
+        for name, weight in sorted(model.named_parameters()):
+            if "lora_A" in name:
+                weight.copy_(0.05 * torch.randn(weight.shape, generator=generator))
 
 
 def make_groups(case: dict[str, Any], steps: int) -> list[Group]:

@@ -39,6 +39,9 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, show a sample, do not train.")
     ] = False,
+    no_tune: Annotated[
+        bool, typer.Option("--no-tune", help="On CPU, leave allocator and products as they are.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
     list_: Annotated[
         bool, typer.Option("--list", help="List the objectives, or show one.")
@@ -73,11 +76,21 @@ def train(
     else:
         from prefine.training.run import train as start
 
-        summary = start(run, resume=resume, quiet=as_json).summary
+        notes = [] if no_tune else tuned()
+        summary = start(run, resume=resume, quiet=as_json, notes=notes).summary
     if as_json:
         typer.echo(json.dumps(summary, allow_nan=False))
     else:
         _show(summary, run.out, dry_run)
+
+
+def tuned() -> list[str]:
+    """Apply the process settings that help on CPU, and say which."""
+    import torch
+
+    from prefine.engine.tune import tune
+
+    return [] if torch.accelerator.is_available() else tune()
 
 
 def read_yaml(config: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import platform
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -67,13 +67,16 @@ class Plan:
     folder: RunFolder
 
 
-def train(config: RunConfig, *, resume: bool = False, quiet: bool = False) -> RunResult:
+def train(
+    config: RunConfig, *, resume: bool = False, quiet: bool = False, notes: Sequence[str] = ()
+) -> RunResult:
     """Train, evaluate and report.
 
     Args:
         config: The run.
         resume: Go on with the run in `config.out`, from its newest whole checkpoint.
         quiet: Show no progress.
+        notes: What else the header says.
 
     Returns:
         The run's folder and its summary (also in `summary.json`).
@@ -102,6 +105,7 @@ def train(config: RunConfig, *, resume: bool = False, quiet: bool = False) -> Ru
         if rows is not None:
             rows.reference = lookup
     header = describe(plan, reference.identity)
+    header["notes"] = [*header["notes"], *notes]
     if is_main():
         _announce(plan, header, quiet)
         if not folder.config_file.is_file():

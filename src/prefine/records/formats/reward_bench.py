@@ -4,16 +4,17 @@ huggingface.co/datasets/allenai/reward-bench, ODC-BY (arXiv:2403.13787). The ver
 benchmark's: a pair judgment, and the gold flags of the candidates. `subset` groups the prompts (the
 scores of the sections are weighted means of subsets), `id` numbers them, and both stay as tags.
 
-No row is printed where it could be cited, so this one follows the data card's list of fields:
+A row as EvalScope's page on the benchmark prints it (github.com/modelscope/evalscope), which leaves
+out the models; the names of the fields are the data card's:
 
     {
-      "prompt": "...",
-      "chosen": "...",
-      "chosen_model": "...",
-      "rejected": "...",
-      "rejected_model": "...",
+      "prompt": "How do I detail a car?",
+      "chosen": "Detailing a car involves a thorough cleaning inside and out, as well as [...]",
+      "chosen_model": "[...]",
+      "rejected": "Detailing a car involves washing the exterior and interior of the car, [...]",
+      "rejected_model": "[...]",
       "subset": "alpacaeval-easy",
-      "id": 0
+      "id": 30
     }
 """
 
