@@ -12,6 +12,7 @@ from prefine.adapters import CausalLM, SequenceReward, bind
 from prefine.engine import choose_layout
 from prefine.engine.layout import PackedItems
 from prefine.engine.tree_attention import _Flash
+from prefine.errors import EngineError
 from prefine.scores import ItemScores, Needs
 
 SMALL = {
@@ -288,6 +289,19 @@ def test_a_model_that_gives_other_numbers_is_found_out(
     choice = choose_layout(model)
     assert choice.layout == "padded"
     assert says in choice.reason
+
+
+def test_a_packed_batch_prepares_its_model_or_says_why_not() -> None:
+    """A reference that somebody loaded by hand is checked when its first batch comes."""
+    fresh, prepared = make("Llama"), make("Llama")
+    choose_layout(prepared)
+    found, _ = scored(fresh, CausalLM(Tokenizer()), "packed")
+    expected, _ = scored(prepared, CausalLM(Tokenizer()), "packed")
+    assert found.value.equal(expected.value)
+    broken = make("Llama")
+    broken.lm_head = Shifted(32, 97, bias=False)
+    with pytest.raises(EngineError, match=r"batch is packed, but .* type Shifted. Lay it out"):
+        scored(broken, CausalLM(Tokenizer()), "packed")
 
 
 def test_checking_leaves_no_trace() -> None:

@@ -49,6 +49,7 @@ def run(home: Path, name: str, count: int, *flags: str, env: dict[str, str] | No
     config = {
         "objective": "dpo", "model": str(home / "model"), "data": str(home / "rows.jsonl"),
         "out": str(home / name), "options": {"beta": 0.5}, "dtype": "float64", "holdout": 0,
+        "layout": "padded",  # as sharded runs are: packed rows add rounding
         "training": {
             "use_cpu": True, "learning_rate": 1e-3, "num_train_epochs": 2, "save_steps": 2,
             "per_device_train_batch_size": 8 // count, "save_strategy": "steps",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from prefine.adapters.bind import plain_forward
 from prefine.adapters.text_adapter import TextAdapter
+from prefine.engine.choose import require_packed
 from prefine.engine.layout import PackedItems
 from prefine.engine.packed import scored_logits, table, table_mask, token_log_probs
 from prefine.errors import ObjectiveError
@@ -95,6 +96,7 @@ def _packed(model: nn.Module, items: PackedItems, wanted: frozenset[str]) -> _To
     def lay_out(values: Tensor) -> Tensor:
         return table(items, values)
 
+    require_packed(model)
     mask = table_mask(items)
     if wanted & WHOLE:
         logits = scored_logits(model, items)

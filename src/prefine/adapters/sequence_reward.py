@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from prefine.adapters.text_adapter import TextAdapter
+from prefine.engine.choose import require_packed
 from prefine.engine.layout import PackedItems
 from prefine.engine.packed import hidden_states
 from prefine.errors import ConfigError
@@ -43,6 +44,7 @@ class SequenceReward(TextAdapter):
         items = batch["items"]
         trunk, head = _trunk_and_head(model)
         if isinstance(items, PackedItems):
+            require_packed(model, is_reward=True)
             value = _in_full_precision(head, hidden_states(model, items)[items.last]).squeeze(-1)
             return ItemScores(value, items.response_length.to(value.dtype))
         hidden = trunk(

@@ -1,14 +1,15 @@
 """What adapters of text share: how a view becomes batches."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self
 
 from torch import Tensor, nn
 
 from prefine.adapters.layout import lay_out
 from prefine.adapters.templates import ChatTemplate
 from prefine.adapters.text import TextEncoder, Truncate, prepare_text
+from prefine.engine import choose_layout
 from prefine.protocols import Batch, Draw, Prepared
 
 
@@ -35,6 +36,7 @@ class TextAdapter:
 
     deterministic = True
     name: ClassVar[str]
+    unit: ClassVar[str]
 
     def prepare(self, view: Any) -> Prepared:
         """Encode a view; see `adapters.text`."""
@@ -44,6 +46,10 @@ class TextAdapter:
     def collate(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
         """Lay the items of B encoded rows out as one batch."""
         return lay_out(rows, _pad_id(self.tokenizer), packed=self.layout == "packed")
+
+    def fitted(self, model: nn.Module) -> Self:
+        """Return this adapter with the fastest layout that gives this model's own numbers."""
+        return replace(self, layout=choose_layout(model, self.unit == "reward").layout)
 
     def draw(self, batch: Batch, seeds: Tensor, model: nn.Module) -> Draw | None:
         """Nothing is random here."""

@@ -23,12 +23,14 @@ class Paced(TrainerCallback):
     """
 
     def __init__(self, facts: dict[str, Any], gradients: Path) -> None:
+        self._answers = os.dup(1)
+        os.dup2(2, 1)  # what libraries print goes to standard error
         self.facts, self.gradients, self.loss = facts, gradients, float("nan")
         self._cpu = self._wall = 0.0
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
         """Say that everything is ready, and wait."""
-        answer({"ready": True, **self.facts, "memory": memory("VmRSS")})
+        self._answer({"ready": True, **self.facts, "memory": memory("VmRSS")})
         reset_peak()
         self._wait()
 
@@ -44,8 +46,11 @@ class Paced(TrainerCallback):
     def on_step_end(self, *_: Any, **__: Any) -> None:
         """Answer with what the step took, and wait."""
         wall, cpu = time.perf_counter() - self._wall, cpu_seconds() - self._cpu
-        answer({"wall": wall, "cpu": cpu, "peak": memory("VmHWM"), "loss": self.loss})
+        self._answer({"wall": wall, "cpu": cpu, "peak": memory("VmHWM"), "loss": self.loss})
         self._wait()
+
+    def _answer(self, facts: dict[str, Any]) -> None:
+        os.write(self._answers, (json.dumps(facts) + "\n").encode())
 
     def _wait(self) -> None:
         if sys.stdin.readline().strip() != "go":
@@ -63,16 +68,6 @@ def watch_loss(trainer: Any, paced: Paced) -> None:
         return loss
 
     trainer.training_step = training_step
-
-
-def answer(facts: dict[str, Any]) -> None:
-    """Send a line to the other process."""
-    os.write(ANSWERS, (json.dumps(facts) + "\n").encode())
-
-
-ANSWERS = os.dup(1)
-"""Standard output as it was; what libraries print goes to standard error."""
-os.dup2(2, 1)
 
 
 def cpu_seconds() -> float:

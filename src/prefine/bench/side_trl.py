@@ -9,8 +9,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import pace
-import world
+sys.path.insert(0, str(Path(__file__).parent))
+import pace  # pyright: ignore[reportMissingImports]
+import world  # pyright: ignore[reportMissingImports]
 
 
 def main() -> None:

@@ -64,11 +64,13 @@ def ranking(
     view, records = _pairs(data, format, split, rejects)
     prepared = adapter.prepare(view)
     rows, name = prepared.dataset, None if as_json else "policy"
-    scores = score_rows(rows, load_policy(model), adapter, progress=name)
+    policy = load_policy(model)
+    scores = score_rows(rows, policy, adapter.fitted(policy), progress=name)
     base = None
     if reference is not None:
         name = None if as_json else "reference"
-        base = score_rows(rows, load_policy(reference), adapter, progress=name)
+        other = load_policy(reference)
+        base = score_rows(rows, other, adapter.fitted(other), progress=name)
     lengths = [[float(mask.sum()) for mask in row["mask"]] for row in rows]
     report = ranking_report([view.rows[row["at"]] for row in rows], scores, base, lengths)
     _print(report, model, records, view, prepared, as_json)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from prefine.engine.layout import Item, Tokens, pack
 from prefine.engine.packed import base_of, hidden_states, token_log_probs
-from prefine.engine.tree_attention import over
+from prefine.engine.tree_attention import is_registered, over
 from prefine.errors import EngineError
 
 LENGTHS = ((9, (4, 7)), (5, (6,)), (3, (1, 2, 5)))
@@ -71,6 +71,21 @@ def choose_layout(model: nn.Module, is_reward: bool = False) -> Choice:
         config._attn_implementation = before
         return Choice("padded", f"{type(base_of(model)).__name__} has {_said(error)}")
     return Choice("packed")
+
+
+def require_packed(model: nn.Module, is_reward: bool = False) -> None:
+    """Prepare a model that is given a packed batch, if it was not prepared already.
+
+    Raises:
+        EngineError: If it cannot be scored on packed rows.
+    """
+    if is_registered(base_of(model).config._attn_implementation):
+        return
+    choice = choose_layout(model, is_reward)
+    if choice.layout == "padded":
+        raise EngineError(
+            f"The batch is packed, but {choice.reason}. Lay it out with layout=padded."
+        )
 
 
 def _said(error: Exception) -> str:

@@ -51,6 +51,11 @@ def over(implementation: str) -> str:
     return name
 
 
+def is_registered(implementation: str) -> bool:
+    """Whether an attention implementation is one of `over`."""
+    return implementation.startswith(NAME.format(""))
+
+
 @contextmanager
 def packing() -> Iterator[None]:
     """Within, models make no attention masks: the layout says who sees whom."""

@@ -110,7 +110,7 @@ class RewardModel:
                 "its scores would mean nothing. Leave `template` at auto."
             )
         model = load_reward_model(name, dtype=dtype, tokenizer=tokenizer, new_head=False)
-        return cls(model, adapter, card)
+        return cls(model, adapter.fitted(model), card)
 
     def __call__(self, records: Any, step: int = 0) -> Rewards:
         """Score every candidate of every record.
