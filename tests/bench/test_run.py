@@ -118,6 +118,7 @@ def test_figures_already_taken_are_kept(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(ran) == 2
     kept = json.loads((tmp_path / "bench.json").read_text())["cases"]
     assert [made["name"] for made in kept] == ["pairs, light", "adapters"]
+    assert "<svg" in (tmp_path / "bench.svg").read_text()
 
 
 FACTS = {

@@ -10,6 +10,7 @@ import numpy as np
 
 from prefine.bench.cases import CASES, Goal
 from prefine.bench.run import training_memory
+from prefine.report.figures import bars
 from prefine.statistics import Stat
 
 DRAWS = 2000
@@ -119,6 +120,13 @@ def show(results: Sequence[Mapping[str, Any]]) -> str:
     worst = min(results, key=lambda made: made["speed"]["value"])
     lines += ["", f"worst: {worst['name']}, {worst['speed']['value']:.2f}"]
     return "\n".join(lines)
+
+
+def picture(results: Sequence[Mapping[str, Any]]) -> str:
+    """Return an SVG of the ratios; bars start at 1, where both sides are equally fast."""
+    stats = {made["name"]: Stat.from_json(made["speed"]) for made in results}
+    drawn = bars(stats, xlabel="CPU seconds a step, TRL by prefine", mark=1.0)
+    return drawn.svg.replace('<svg style="', '<svg style="background: #fff; ')
 
 
 def _asked(value: float | None, sign: str) -> str:

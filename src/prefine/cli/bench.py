@@ -30,10 +30,10 @@ def bench(
     if list_cases:
         typer.echo("\n".join(CASES))
         return
-    from prefine.bench.figures import figures, machine, show
+    from prefine.bench.figures import figures, machine, picture, show
     from prefine.bench.run import run_case
     from prefine.errors import ConfigError
-    from prefine.storage import write_json
+    from prefine.storage import atomic_text, write_json
 
     names = case or (list(QUICK) if quick else list(CASES))
     unknown = [name for name in names if name not in CASES]
@@ -57,4 +57,6 @@ def bench(
         results.append(figures(name, made))
         if out is not None:
             write_json(out, {"machine": machine(), "cases": results})
+            with atomic_text(out.with_suffix(".svg")) as handle:
+                handle.write(picture(results) + "\n")
     typer.echo(json.dumps({"machine": machine(), "cases": results}) if as_json else show(results))
