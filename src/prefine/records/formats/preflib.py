@@ -75,13 +75,8 @@ def read(row: RowDict, where: Where) -> Record:
     judgments = tuple(
         _judgment(f"order {at}", order, tuple(names), kind) for at, order in enumerate(orders, 1)
     )
-    said = (len(names), sum(judgment.count for judgment in judgments), len(judgments))
-    for key, count in zip(COUNTS, said, strict=True):
-        if row.get(key) is not None and text_of(row, key) != str(count):
-            raise RecordError(
-                f"the header says `{key}` {short(row[key])}, but there are {count}. The file is "
-                "cut short or its header is wrong: mend one of them."
-            )
+    voters = sum(judgment.count for judgment in judgments)
+    check_counts(row, dict(zip(COUNTS, (len(names), voters, len(judgments)), strict=True)))
     title = text_of(row, "TITLE") if row.get("TITLE") else ""
     return Record(
         source=where.source(row=row.get("FILE NAME") or None),
@@ -109,6 +104,16 @@ def _judgment(name: str, order: object, shown: tuple[str, ...], kind: str) -> Ju
         raise RecordError(f"{name} leaves alternatives out, which type {kind} must not.")
     count = int(found[1])
     return Judgment(name, "rank", shown, UNKNOWN_RATER, ranks=ranks, count=count)
+
+
+def check_counts(row: RowDict, counted: Mapping[str, int]) -> None:
+    """Raise `RecordError` unless a header counts what the file holds."""
+    for key, count in counted.items():
+        if row.get(key) is not None and text_of(row, key) != str(count):
+            raise RecordError(
+                f"the header says `{key}` {short(row[key])}, but there are {count}. The file is "
+                "cut short or its header is wrong: mend one of them."
+            )
 
 
 def places(text: str, name: str) -> Iterator[list[str]]:

@@ -40,7 +40,7 @@ from prefine.records.formats.format import (
     only,
     text_of,
 )
-from prefine.records.formats.preflib import ABOUT, ORDER, one_line, places
+from prefine.records.formats.preflib import ABOUT, ORDER, check_counts, one_line, places
 from prefine.records.formats.rows import losses_by_reading
 from prefine.records.message import Message
 from prefine.records.schema import UNKNOWN_RATER, Candidate, Judgment, Record
@@ -76,12 +76,7 @@ def read(row: RowDict, where: Where) -> Record:
         for at, line in enumerate(list_of(row, "orders"), 1)
     ]
     voters = sum(count for count, _ in ballots)
-    for key, count in zip(COUNTS, (len(texts), voters, len(ballots)), strict=False):
-        if row.get(key) is not None and text_of(row, key) != str(count):
-            raise RecordError(
-                f"the header says `{key}` {short(row[key])}, but there are {count}. The file is "
-                "cut short or its header is wrong: mend one of them."
-            )
+    check_counts(row, dict(zip(COUNTS, (len(texts), voters, len(ballots)), strict=False)))
     title = text_of(row, "TITLE") if row.get("TITLE") else ""
     return Record(
         source=where.source(row=row.get("FILE NAME") or None),
