@@ -23,12 +23,12 @@ TINY = Case(preset="tiny", prompt=8, response=5, tuned=False, steps=1)
 @pytest.mark.parametrize(
     "case",
     [
-        TINY,
         replace(TINY, responses=3, prompts=2),
-        replace(TINY, task="reward", checkpointing=True),
-        replace(TINY, lora=True, reference="separate"),
+        pytest.param(TINY, marks=pytest.mark.slow),
+        pytest.param(replace(TINY, task="reward", checkpointing=True), marks=pytest.mark.slow),
+        pytest.param(replace(TINY, lora=True, reference="separate"), marks=pytest.mark.slow),
     ],
-    ids=["pairs", "lists", "reward", "adapters"],
+    ids=["lists", "pairs", "reward", "adapters"],
 )
 def test_both_sides_do_the_same_work(case: Case) -> None:
     """Equal tokens, loss and gradients; then steps in turn, each with its figures."""
