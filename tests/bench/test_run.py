@@ -86,8 +86,8 @@ def test_the_ratio_has_an_interval() -> None:
 
 
 def test_memory_is_what_training_adds() -> None:
-    facts = {"memory": 1000, "trained": 10}
-    assert training_memory({"facts": facts, "steps": [{"peak": 1500}, {"peak": 1400}]}) == 380
+    facts = {"base": 1000, "parameters": 20, "trained": 10}
+    assert training_memory({"facts": facts, "steps": [{"peak": 1500}, {"peak": 1400}]}) == 300
 
 
 def test_cases_change_one_thing_at_a_time() -> None:
@@ -122,7 +122,7 @@ def test_figures_already_taken_are_kept(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 FACTS = {
-    "memory": 0, "trained": 0, "layout": "packed", "response_tokens": 4.0, "imported": 1.0,
+    "base": 0, "parameters": 0, "trained": 0, "layout": "packed", "response_tokens": 4.0, "imported": 1.0,
     "prepared": 1.0,
 }  # fmt: skip
 STEPS = [{"cpu": 1.0, "wall": 1.0, "peak": 10, "loss": 0.7}]

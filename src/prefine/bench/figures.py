@@ -62,6 +62,10 @@ def figures(name: str, made: Mapping[str, Any]) -> dict[str, Any]:
         "training_memory": {
             "prefine": training_memory(ours), "trl": training_memory(theirs), "ratio": memory,
         },
+        "peak_memory": {
+            name: max(step["peak"] for step in side["steps"])
+            for name, side in (("prefine", ours), ("trl", theirs))
+        },
         "import_seconds": {s: made["sides"][s]["facts"]["imported"] for s in ("prefine", "trl")},
         "prepare_seconds": {s: made["sides"][s]["facts"]["prepared"] for s in ("prefine", "trl")},
         "goal": {"speed": goal.speed, "memory": goal.memory},

@@ -30,7 +30,7 @@ class Paced(TrainerCallback):
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
         """Say that everything is ready, and wait."""
-        self._answer({"ready": True, **self.facts, "memory": memory("VmRSS")})
+        self._answer({"ready": True, **self.facts})
         reset_peak()
         self._wait()
 

@@ -17,8 +17,8 @@ from prefine.bench.cases import Case
 from prefine.errors import BenchError
 
 HERE = Path(__file__).parent
-STATE_BYTES = 12
-"""Bytes of gradient and AdamW state of a trained float32 parameter; both sides pay them."""
+WEIGHT_BYTES, STATE_BYTES = 4, 12
+"""Bytes of a float32 parameter, and of its gradient and AdamW state where it is trained."""
 
 SAME_LOSS, SAME_GRADIENT = 1e-4, 1e-3
 """Largest relative difference of the first step's loss and gradients, before anything is timed."""
@@ -172,7 +172,8 @@ def _plain_name(name: str) -> str:
 
 
 def training_memory(side: dict[str, Any]) -> float:
-    """Return the bytes that training adds beyond weights, gradients and AdamW state."""
+    """Return the peak of the steps beyond imports, weights, gradients and AdamW state, bytes."""
     facts = side["facts"]
     peak = max(step["peak"] for step in side["steps"])
-    return peak - facts["memory"] - STATE_BYTES * facts["trained"]
+    owned = WEIGHT_BYTES * facts["parameters"] + STATE_BYTES * facts["trained"]
+    return peak - facts["base"] - owned

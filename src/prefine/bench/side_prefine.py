@@ -25,14 +25,15 @@ def main() -> None:
     import prefine
     from prefine.training.trainer import PreferenceTrainer
 
-    imported = time.perf_counter() - begin
+    imported, base = time.perf_counter() - begin, pace.memory("VmRSS")
     groups = world.make_groups(case, steps)
     begin = time.perf_counter()
     options = make_trainer(case, steps, folder, groups)
     trainer = PreferenceTrainer(**options)
     prepared = time.perf_counter() - begin
     facts = {
-        "version": prefine.__version__, "imported": imported, "prepared": prepared,
+        "version": prefine.__version__, "imported": imported, "prepared": prepared, "base": base,
+        "parameters": sum(p.numel() for p in options["model"].parameters()),
         "layout": trainer.adapter.layout,  # type: ignore[attr-defined]
         "trained": sum(p.numel() for p in options["model"].parameters() if p.requires_grad),
         "response_tokens": sum(len(r) for _, responses in groups for r in responses) / steps,

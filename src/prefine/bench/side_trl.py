@@ -28,7 +28,7 @@ def main() -> None:
     logging.disable(logging.WARNING)
     import trl
 
-    imported = time.perf_counter() - begin
+    imported, base = time.perf_counter() - begin, pace.memory("VmRSS")
     groups = world.make_groups(case, steps)
     model, tokenizer = world.make_model(case), world.make_tokenizer(case)
     begin = time.perf_counter()
@@ -38,7 +38,8 @@ def main() -> None:
         world.start_adapters(trainer.model)
     check_tokens(case, trainer.train_dataset, groups)
     facts = {
-        "version": trl.__version__, "imported": imported, "prepared": prepared,
+        "version": trl.__version__, "imported": imported, "prepared": prepared, "base": base,
+        "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "trained": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
     }  # fmt: skip
     paced = pace.Paced(facts, folder / "trl.safetensors")
