@@ -122,8 +122,8 @@ def test_figures_already_taken_are_kept(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 FACTS = {
-    "base": 0, "parameters": 0, "trained": 0, "layout": "packed", "response_tokens": 4.0, "imported": 1.0,
-    "prepared": 1.0,
+    "base": 0, "parameters": 0, "trained": 0, "layout": "packed", "response_tokens": 4.0,
+    "imported": 1.0, "prepared": 1.0,
 }  # fmt: skip
 STEPS = [{"cpu": 1.0, "wall": 1.0, "peak": 10, "loss": 0.7}]
 MADE = {
