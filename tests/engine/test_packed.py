@@ -1,5 +1,6 @@
 """Packed rows against padded rows, through the adapters, on many architectures."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -302,6 +303,12 @@ def test_a_packed_batch_prepares_its_model_or_says_why_not() -> None:
     broken.lm_head = Shifted(32, 97, bias=False)
     with pytest.raises(EngineError, match=r"batch is packed, but .* type Shifted. Lay it out"):
         scored(broken, CausalLM(Tokenizer()), "packed")
+
+
+def test_a_model_may_be_checked_again() -> None:
+    model = make("Llama")
+    assert choose_layout(model).layout == choose_layout(model).layout == "packed"
+    assert choose_layout(copy.deepcopy(model)).layout == "packed"
 
 
 def test_checking_leaves_no_trace() -> None:

@@ -18,6 +18,8 @@ class Case:
         reference: `cached`, or `separate`: a second model runs in every step.
         checkpointing: Whether activations are computed again in the backward pass, on both sides.
         lora: Whether adapters are trained.
+        shipped: Whether each side takes its own defaults instead: TRL a second model and
+            checkpointing, prefine cached scores and none.
         tuned: Whether both processes get the settings of `engine.tune`.
         steps: Steps that are not timed before those that are.
     """
@@ -31,12 +33,19 @@ class Case:
     reference: Literal["cached", "separate"] = "cached"
     checkpointing: bool = False
     lora: bool = False
+    shipped: bool = False
     tuned: bool = True
     steps: int = 2
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         return asdict(self)
+
+    def of(self, side: str) -> "Case":
+        """Return the case as one side runs it."""
+        if not self.shipped or side == "prefine":
+            return self
+        return replace(self, reference="separate", checkpointing=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +62,7 @@ class Goal:
 
 
 LIGHT, HEAVY, WIDE = (Case(preset=name) for name in ("d4k", "s32k", "s151k"))
-SHIPPED = replace(LIGHT, reference="separate", checkpointing=True, tuned=False)
+SHIPPED = replace(LIGHT, shipped=True, tuned=False)
 
 CASES: dict[str, tuple[Case, Goal]] = {
     "pairs, light": (LIGHT, Goal(1.5, 0.7)),

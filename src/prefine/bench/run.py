@@ -79,12 +79,14 @@ def run_case(case: Case, *, trl_python: str, pairs: int, threads: int) -> dict[s
     steps = case.steps + pairs
     with tempfile.TemporaryDirectory(prefix="prefine-bench-") as name:
         folder = Path(name)
-        given = json.dumps(
-            {"case": case.to_json(), "steps": steps, "folder": name, "threads": threads}
-        )
+        shared = {"steps": steps, "folder": name, "threads": threads}
+        given = {
+            side: json.dumps({"case": case.of(side).to_json(), **shared})
+            for side in ("prefine", "trl")
+        }
         commands = {
-            "prefine": [sys.executable, "-m", "prefine.bench.side_prefine", given],
-            "trl": [trl_python, str(HERE / "side_trl.py"), given],
+            "prefine": [sys.executable, "-m", "prefine.bench.side_prefine", given["prefine"]],
+            "trl": [trl_python, str(HERE / "side_trl.py"), given["trl"]],
         }
         with _started(commands, threads) as sides:
             for side in sides:

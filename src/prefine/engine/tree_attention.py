@@ -30,7 +30,7 @@ _packing: ContextVar[bool] = ContextVar("packing", default=False)
 
 
 def over(implementation: str) -> str:
-    """Register tree attention over `sdpa` or `eager`, and return its name.
+    """Register tree attention over `sdpa` or `eager`, and return its name, which stays as it is.
 
     Raises:
         EngineError: If it cannot stand in for that implementation.
@@ -38,6 +38,8 @@ def over(implementation: str) -> str:
     from transformers import AttentionInterface
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 
+    if is_registered(implementation):
+        return implementation
     if implementation not in ("sdpa", "eager"):
         raise EngineError(f"{implementation} attention")
     name = NAME.format(implementation)
