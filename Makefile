@@ -52,7 +52,7 @@ bench-data: $(READY)  ## Rows a second and memory of converting, beside `dataset
 	$(BIN)/python benchmarks/convert.py --rows $(ROWS) --rounds $(ROUNDS)
 
 bench: $(READY) .venv-trl/.ready  ## Speed and memory beside TRL on the same steps; an hour on two cores
-	$(BIN)/prefine bench --out docs/results/bench.json
+	$(BIN)/prefine bench --out out/bench.json
 
 bench-quick: $(READY) .venv-trl/.ready  ## Four cases of it, five minutes
 	$(BIN)/prefine bench --quick

@@ -101,6 +101,7 @@ def test_cases_change_one_thing_at_a_time() -> None:
     [
         (["--case", "pears"], "There is no case 'pears'"),
         (["--trl-python", "nowhere/python"], "run `make bench`"),
+        (["--quick", "--case", "adapters"], "--quick chooses the cases itself"),
     ],
 )
 def test_misuse_says_what_to_do(words: list[str], says: str) -> None:
@@ -112,12 +113,15 @@ def test_figures_already_taken_are_kept(tmp_path: Path, monkeypatch: pytest.Monk
     ran: list[Any] = []
     monkeypatch.setattr("prefine.bench.run.run_case", lambda case, **_: ran.append(case) or MADE)
     words = ["bench", "--trl-python", sys.executable, "--out", str(tmp_path / "bench.json")]
+    words += ["--threads", "1", "--pairs", "1"]
     for name in ("pairs, light", "adapters"):
-        done = CliRunner().invoke(app, [*words, "--case", "pairs, light", "--case", name])
+        done = CliRunner().invoke(app, [*words, "--case", name])
         assert done.exit_code == 0, done.exception
     assert len(ran) == 2
     kept = json.loads((tmp_path / "bench.json").read_text())["cases"]
     assert [made["name"] for made in kept] == ["pairs, light", "adapters"]
+    done = CliRunner().invoke(app, [*words, "--case", "adapters", "--threads", "2"])
+    assert "another number of threads or pairs" in str(done.exception)
     assert "<svg" in (tmp_path / "bench.svg").read_text()
 
 

@@ -13,7 +13,9 @@ def bench(
         list[str] | None, typer.Option(help="Name of a case; several may be given.")
     ] = None,
     quick: Annotated[bool, typer.Option(help="Four cases, three pairs of steps.")] = False,
-    pairs: Annotated[int, typer.Option(min=1, help="Pairs of steps that are timed.")] = 7,
+    pairs: Annotated[
+        int | None, typer.Option(min=1, help="Pairs of steps that are timed: 7, or 3 with --quick.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each side.")] = 2,
     trl_python: Annotated[
         Path, typer.Option(help="A Python that has TRL 1.16; `make bench` makes one.")
@@ -35,6 +37,9 @@ def bench(
     from prefine.errors import ConfigError
     from prefine.storage import atomic_text, write_json
 
+    if case and quick:
+        raise ConfigError("--quick chooses the cases itself. Give --case or --quick.")
+    timed = pairs or (3 if quick else 7)
     names = case or (list(QUICK) if quick else list(CASES))
     unknown = [name for name in names if name not in CASES]
     if unknown:
@@ -45,15 +50,17 @@ def bench(
             "run `make bench`, or name a Python that has TRL 1.16 with --trl-python."
         )
     earlier = json.loads(out.read_text(encoding="utf-8"))["cases"] if out and out.exists() else []
-    results = [made for made in earlier if made["name"] in names]
+    if any((made["threads"], made["speed"]["n"]) != (threads, timed) for made in earlier):
+        raise ConfigError(
+            f"{out} holds figures taken with another number of threads or pairs, which must not "
+            "stand in one table with these. Name another --out."
+        )
+    results = list(earlier)
     for name in names:
         if any(made["name"] == name for made in results):
             continue
         print(f"{name} ...", file=sys.stderr, flush=True)
-        made = run_case(
-            CASES[name][0], trl_python=str(trl_python), pairs=3 if quick else pairs,
-            threads=threads,
-        )  # fmt: skip
+        made = run_case(CASES[name][0], trl_python=str(trl_python), pairs=timed, threads=threads)
         results.append(figures(name, made))
         if out is not None:
             write_json(out, {"machine": machine(), "cases": results})

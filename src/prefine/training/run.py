@@ -96,7 +96,7 @@ def train(
         adapter=plan.adapter,
         name=config.model,
         rows=_all_rows(plan.data, _arguments(config, plan, quiet)),
-        load=lambda name: _load_reference(name, config, plan.adapter),
+        load=lambda name: load_policy(name, dtype=config.dtype),
         elements=bool(plan.declared.needs.of_reference.elements),
         at_hand=_at_hand(config),
         progress=not quiet,
@@ -175,14 +175,6 @@ def _laid_out(config: RunConfig, adapter: Any, model: Any) -> tuple[Any, str]:
     if config.layout == "packed":
         raise ConfigError(f"layout=packed: {choice.reason}. Leave it at auto.")
     return adapter, f"prompts are computed once for each response: {choice.reason}"
-
-
-def _load_reference(name: str, config: RunConfig, adapter: Any) -> Any:
-    model = load_policy(name, dtype=config.dtype)
-    choice = Choice("packed") if adapter.layout == "padded" else choose_layout(model)
-    if choice.layout == "padded":
-        raise ConfigError(f"reference={name}: {choice.reason}. Set layout=padded.")
-    return model
 
 
 def describe(plan: Plan, reference: Identity) -> dict[str, Any]:
