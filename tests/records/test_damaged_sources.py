@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from tests.records.formats.test_table import VOTE
 
 from prefine.errors import PrefineError, RecordError
 from prefine.records import Record
@@ -58,20 +59,6 @@ def own(cells: tuple[str, ...]) -> bytes:
 
 def elements(fields: dict[str, str]) -> str:
     return "".join(f"<{tag}>{text}</{tag}>" for tag, text in fields.items())
-
-
-VOTE = {
-    "turkID": "W1",
-    "hitID": "H1",
-    "assignmentAcceptTime": "2016-01-31 16:53:19.0 UTC",
-    "assignmentSubmitTime": "2016-01-31 16:59:52.0 UTC",
-    "value": "a2",
-    "reason": "Short.",
-    "assignmentId": "S1",
-    "turkRank": "24",
-    "turkCompetence": "0.27",
-    "workerStance": "none",
-}
 
 
 def pair_of_arguments(cells: tuple[str, ...]) -> bytes:
