@@ -27,6 +27,10 @@ GEMMA3 = {
     "head_dim": 8, "sliding_window": 6, "layer_types": ["sliding_attention", "full_attention"],
 }  # fmt: skip
 
+EXPERTS = {
+    "head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
+}  # fmt: skip
+
 MODELS: dict[str, tuple[str, dict[str, Any], bool]] = {
     "llama": ("Llama", {}, True),
     "llama, tied": ("Llama", {"tie_word_embeddings": True}, True),
@@ -44,6 +48,8 @@ MODELS: dict[str, tuple[str, dict[str, Any], bool]] = {
     "olmo2": ("Olmo2", {}, True),
     "granite": ("Granite", {"logits_scaling": 4.0}, True),
     "cohere": ("Cohere", {}, True),
+    "mixtral": ("Mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2}, True),
+    "qwen3, experts": ("Qwen3Moe", EXPERTS, True),
 }
 """Name -> (class, changes of its configuration, whether flash blocks must be taken somewhere)."""
 
