@@ -10,6 +10,7 @@ import pytest
 from prefine.adapters.templates import BUILT_IN, ChatTemplate
 from prefine.adapters.text import SetAside, TextEncoder, prepare_text
 from prefine.errors import ConfigError, RecordError, TemplateError
+from prefine.records.table import view_schema, write_table
 
 Message = dict[str, Any]
 
@@ -34,8 +35,11 @@ def scored_text(tokenizer: Any, tokens: Any) -> str:
     return tokenizer.decode([t for t, m in zip(tokens.response, tokens.mask, strict=True) if m])
 
 
+ROLES = ("chosen", "rejected", "response_2", "response_3")
+
+
 def view(*rows: tuple[dict[str, Any], Sequence[Sequence[Message]]]) -> Any:
-    """A pair view of (prompt, [chosen, rejected]) rows."""
+    """A view of (prompt, [chosen, rejected, more]) rows."""
     made = [
         {
             "record": f"r{n}",
@@ -43,19 +47,19 @@ def view(*rows: tuple[dict[str, Any], Sequence[Sequence[Message]]]) -> Any:
             "responses": [json.dumps(response) for response in responses],
             "items": [
                 {"prompt": 0, "response": k, "role": role}
-                for k, role in enumerate(("chosen", "rejected"))
+                for k, role in zip(range(len(responses)), ROLES, strict=False)
             ],
             "weight": 1.0,
         }
         for n, (given, responses) in enumerate(rows)
     ]
-    return SimpleNamespace(kind="pair", rows=made)
+    return SimpleNamespace(kind="pair", rows=write_table(made, view_schema()))
 
 
 @pytest.mark.parametrize("template", ["auto", *BUILT_IN])
 def test_one_bos_and_a_scored_eos(tiny_tokenizer: Any, template: str) -> None:
     tokens = encoder(tiny_tokenizer, template).encode(prompt(user("hi")), [assistant("yes")])
-    ids = tokens.prompt + tokens.response
+    ids = [*tokens.prompt, *tokens.response]
     assert ids.count(tiny_tokenizer.bos_token_id) == 1
     assert ids[0] == tiny_tokenizer.bos_token_id
     assert tokens.response[-1] == tiny_tokenizer.eos_token_id
@@ -109,7 +113,7 @@ def test_a_message_can_leave_the_loss(tiny_tokenizer: Any) -> None:
 
 def test_raw_text_is_joined_without_a_template(tiny_tokenizer: Any) -> None:
     tokens = encoder(tiny_tokenizer).encode(prompt(user("1 + 1 ="), form="text"), [assistant(" 2")])
-    assert tiny_tokenizer.decode(tokens.prompt + tokens.response) == "<|bos|>1 + 1 = 2<|im_end|>"
+    assert tiny_tokenizer.decode([*tokens.prompt, *tokens.response]) == "<|bos|>1 + 1 = 2<|im_end|>"
 
 
 def test_an_end_that_nothing_says_is_added_and_scored(tiny_tokenizer: Any, tmp_path: Any) -> None:
@@ -121,14 +125,14 @@ def test_an_end_that_nothing_says_is_added_and_scored(tiny_tokenizer: Any, tmp_p
         (str(plain), prompt(user("1 + 1 ="))),
     ):
         tokens = encoder(tiny_tokenizer, template).encode(given, [assistant(" 2")])
-        assert tokens.response.count(tiny_tokenizer.eos_token_id) == 1
+        assert list(tokens.response).count(tiny_tokenizer.eos_token_id) == 1
         assert scored_text(tiny_tokenizer, tokens).replace(" ", "") == "2<|im_end|>"
 
 
 def test_a_bos_in_raw_text_is_not_doubled(tiny_tokenizer: Any) -> None:
     made = encoder(tiny_tokenizer)
     tokens = made.encode(prompt(user("<|bos|>a"), form="text"), [assistant("b")])
-    assert tokens.prompt.count(tiny_tokenizer.bos_token_id) == 1
+    assert list(tokens.prompt).count(tiny_tokenizer.bos_token_id) == 1
 
 
 def test_crowd_text_cannot_make_control_tokens(tiny_tokenizer: Any) -> None:

@@ -5,14 +5,19 @@ the record; nothing is cut without being counted.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from prefine.adapters.stored_rows import StoredRows
 from prefine.adapters.templates import ChatTemplate, Piece
+from prefine.adapters.token_ids import Ids, TokenIds
 from prefine.errors import ConfigError, RecordError, TemplateError
 from prefine.protocols import Prepared
 
@@ -20,6 +25,14 @@ Truncate = Literal["prompt_left", "error", "drop"]
 
 VIEW_COLUMNS = ("record", "cluster", "utility", "label", "prob", "tie", "margin", "weight")
 VIEW_INTEGERS = ("rater", "principal")
+
+READ_ROWS = 100
+BLOCK_ROWS = 500
+BLOCK_CHARS = 1_000_000
+"""Rows that are encoded together: enough to keep all cores busy, few enough to be small."""
+
+Rendered = tuple[str, list[Piece]]
+"""The text of a prompt, and the pieces of the response that follow it."""
 
 
 class SetAside(Exception):
@@ -31,14 +44,14 @@ class Tokens:
     """One item: a prompt and one response.
 
     Attributes:
-        prompt: Token ids of the prompt, one BOS first where the tokenizer uses one.
-        response: Token ids of the response, EOS last.
-        mask: One flag per response token: scored or not.
+        prompt: [P] token ids of the prompt, one BOS first where the tokenizer uses one.
+        response: [R] token ids of the response, EOS last.
+        mask: [R] whether each response token is scored.
     """
 
-    prompt: list[int]
-    response: list[int]
-    mask: list[int]
+    prompt: Ids
+    response: Ids
+    mask: NDArray[np.bool_]
 
 
 @dataclass
@@ -75,9 +88,11 @@ class TextEncoder:
         probe = self.tokenizer("a", add_special_tokens=True)["input_ids"]
         self._bos = self.tokenizer.bos_token_id
         self._adds_bos = self._bos is not None and probe[:1] == [self._bos]
-        self._control = {
-            token for token in self.tokenizer.all_special_tokens if token and not token.isalnum()
-        }
+        self._eos = np.array([self.tokenizer.eos_token_id], np.int32)
+        control = {token for token in self.tokenizer.all_special_tokens if not token.isalnum()}
+        longest_first = sorted(map(re.escape, control), key=len, reverse=True)
+        self._control = re.compile("|".join(longest_first))
+        self._ids = TokenIds(self.tokenizer)
 
     def encode(self, prompt: Mapping[str, Any], response: Sequence[Mapping[str, Any]]) -> Tokens:
         """Encode one item.
@@ -89,43 +104,62 @@ class TextEncoder:
         Raises:
             SetAside: If the row cannot be used; the reason is in the exception.
         """
+        return self._tokenise(*self._render(prompt, response))
+
+    def rows(self, view: Any) -> Iterator[dict[str, Any]]:
+        """Yield the encoded rows of a view; count those that are set aside in `counts`."""
+        at = 0
+        for block in _blocks(view.rows):
+            rendered = [self._render_row(row) for row in block]
+            self._ids.learn(_texts(rendered))
+            for row, items in zip(block, rendered, strict=True):
+                try:
+                    yield {"at": at, **self._row(row, items)}
+                except SetAside as reason:
+                    self.counts[str(reason)] += 1
+                at += 1
+
+    def _render_row(self, row: Mapping[str, Any]) -> list[Rendered | SetAside]:
+        """Render the items of a row, up to the first that cannot be used."""
+        prompts = [json.loads(text) for text in row["prompts"]]
+        responses = [json.loads(text) for text in row["responses"]]
+        rendered: list[Rendered | SetAside] = []
+        for item in row["items"]:
+            try:
+                rendered.append(self._render(prompts[item["prompt"]], responses[item["response"]]))
+            except SetAside as reason:
+                return [*rendered, reason]
+        return rendered
+
+    def _render(self, prompt: Mapping[str, Any], response: Sequence[Mapping[str, Any]]) -> Rendered:
         if prompt.get("form") == "text":
-            start, pieces = _raw_text(prompt["messages"], response)
+            found = _raw_text(prompt["messages"], response)
         else:
             self._refuse_control_tokens([*prompt["messages"], *response])
             try:
-                start, pieces = self.template.pieces(
-                    prompt["messages"], response, prompt.get("tools")
-                )
+                found = self.template.pieces(prompt["messages"], response, prompt.get("tools"))
             except TemplateError as error:
                 raise SetAside(str(error)) from error
         if not any(map(_says_something, response)):
             raise SetAside("empty response")
-        return self._tokenise(start, pieces)
+        return found
 
-    def rows(self, view: Any) -> Iterator[dict[str, Any]]:
-        """Yield the encoded rows of a view; count those that are set aside in `counts`."""
-        for at, row in enumerate(view.rows):
-            try:
-                yield {"at": at, **self._row(row)}
-            except SetAside as reason:
-                self.counts[str(reason)] += 1
-
-    def _row(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        prompts = [json.loads(text) for text in row["prompts"]]
-        responses = [json.loads(text) for text in row["responses"]]
-        items = [
-            self.encode(prompts[item["prompt"]], responses[item["response"]])
-            for item in row["items"]
-        ]
+    def _row(
+        self, row: Mapping[str, Any], rendered: Sequence[Rendered | SetAside]
+    ) -> dict[str, Any]:
+        items: list[Tokens] = []
+        for item in rendered:
+            if isinstance(item, SetAside):
+                raise item
+            items.append(self._tokenise(*item))
         items = self._fit(items, row["record"])
         encoded = {name: row.get(name) for name in VIEW_COLUMNS}
         encoded |= {name: row.get(name, -1) for name in VIEW_INTEGERS}
         encoded["tags"] = row.get("tags") or "{}"
         encoded["roles"] = [item["role"] for item in row["items"]]
-        encoded["prompt"] = [np.asarray(item.prompt, dtype=np.int32) for item in items]
-        encoded["response"] = [np.asarray(item.response, dtype=np.int32) for item in items]
-        encoded["mask"] = [np.asarray(item.mask, dtype=np.bool_) for item in items]
+        encoded["prompt"] = [item.prompt for item in items]
+        encoded["response"] = [item.response for item in items]
+        encoded["mask"] = [item.mask for item in items]
         return encoded
 
     def _fit(self, items: list[Tokens], record: str) -> list[Tokens]:
@@ -149,11 +183,11 @@ class TextEncoder:
             Tokens(self._cut_left(item.prompt, room), item.response, item.mask) for item in items
         ]
 
-    def _cut_left(self, prompt: list[int], room: int) -> list[int]:
+    def _cut_left(self, prompt: Ids, room: int) -> Ids:
         if len(prompt) <= room:
             return prompt
         if self._adds_bos:  # BOS is not part of what was said: it stays first
-            return [prompt[0], *prompt[len(prompt) - room + 1 :]]
+            return np.concatenate([prompt[:1], prompt[len(prompt) - room + 1 :]])
         return prompt[len(prompt) - room :]
 
     def _tokenise(self, start: str, pieces: Sequence[Piece]) -> Tokens:
@@ -162,44 +196,38 @@ class TextEncoder:
         Where tokenising the text as a whole keeps the border, those tokens are used; where a
         merge would cross it, the piece is tokenised alone, as it would be generated.
         """
-        prompt = self._with_one_bos(self._ids(start))
-        text, ids = start, list(prompt)
-        response: list[int] = []
-        mask: list[int] = []
-        for piece in pieces:
-            text += piece.text
-            whole = self._with_one_bos(self._ids(text))
-            if whole[: len(ids)] == ids:
-                new = whole[len(ids) :]
+        prompt = ids = self._with_one_bos(self._ids[start])
+        response: list[Ids] = []
+        mask: list[NDArray[np.bool_]] = []
+        _, *texts = _growing(start, pieces)
+        for piece, text in zip(pieces, texts, strict=True):
+            whole = self._with_one_bos(self._ids[text])
+            if np.array_equal(whole[: len(ids)], ids):
+                new, ids = whole[len(ids) :], whole
             else:
                 self.counts["(kept) a token merged across a border: tokenised apart"] += 1
-                new = self._ids(piece.text)
-            ids += new
-            scored = self._scored_until_eos(new) if piece.scored else 0
-            mask += [1] * scored + [0] * (len(new) - scored)
-            response += new
-        return self._close(prompt, response, mask)
+                new = self._ids[piece.text]
+                ids = np.concatenate([ids, new])
+            response.append(new)
+            mask.append(np.arange(len(new)) < (self._scored_until_eos(new) if piece.scored else 0))
+        return self._close(prompt, np.concatenate(response), np.concatenate(mask))
 
-    def _close(self, prompt: list[int], response: list[int], mask: list[int]) -> Tokens:
+    def _close(self, prompt: Ids, response: Ids, mask: NDArray[np.bool_]) -> Tokens:
         """End the response with exactly one scored EOS: the last thing the model must learn."""
-        eos = self.tokenizer.eos_token_id
-        last = max(at for at, flag in enumerate(mask) if flag)
-        if response[last] == eos:
-            return Tokens(prompt, response[: last + 1], mask[: last + 1])
-        return Tokens(prompt, [*response, eos], [*mask, 1])
+        scored = np.flatnonzero(mask)
+        if not len(scored):
+            raise SetAside("nothing of the response is scored")
+        end = int(scored[-1]) + 1
+        if response[end - 1] == self._eos[0]:
+            return Tokens(prompt, response[:end], mask[:end])
+        return Tokens(prompt, np.concatenate([response, self._eos]), np.concatenate([mask, [True]]))
 
-    def _scored_until_eos(self, ids: Sequence[int]) -> int:
+    def _scored_until_eos(self, ids: Ids) -> int:
         """How many tokens of a turn the model produces: up to EOS, not the template's tail."""
-        eos = self.tokenizer.eos_token_id
-        for at in range(len(ids) - 1, -1, -1):
-            if ids[at] == eos:
-                return at + 1
-        return len(ids)
+        ends = np.flatnonzero(ids == self._eos[0])
+        return int(ends[-1]) + 1 if len(ends) else len(ids)
 
-    def _ids(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
-
-    def _with_one_bos(self, ids: list[int]) -> list[int]:
+    def _with_one_bos(self, ids: Ids) -> Ids:
         if not self._adds_bos:
             return ids
         body = 0
@@ -207,15 +235,49 @@ class TextEncoder:
             body += 1
         if body > 1:
             self.counts["(kept) more than one BOS: reduced to one"] += 1
-        return [self._bos, *ids[body:]]
+        return ids if body == 1 else np.concatenate([np.array([self._bos], np.int32), ids[body:]])
 
     def _refuse_control_tokens(self, messages: Sequence[Mapping[str, Any]]) -> None:
         for message in messages:
             content = message.get("content")
-            text = content if isinstance(content, str) else json.dumps(content)
-            for token in self._control:
-                if token in text:
-                    raise SetAside(f"the text of a message contains the control token {token!r}")
+            found = self._control.search(
+                content if isinstance(content, str) else json.dumps(content)
+            )
+            if found:
+                raise SetAside(
+                    f"the text of a message contains the control token {found.group()!r}"
+                )
+
+
+def _blocks(rows: Any) -> Iterator[list[dict[str, Any]]]:
+    """Cut the rows of a view into blocks, none of which is large."""
+    block: list[dict[str, Any]] = []
+    chars = 0
+    for columns in rows.iter(READ_ROWS):
+        for values in zip(*columns.values(), strict=True):
+            row = dict(zip(columns, values, strict=True))
+            block.append(row)
+            chars += sum(map(len, row["prompts"])) + sum(map(len, row["responses"]))
+            if len(block) == BLOCK_ROWS or chars > BLOCK_CHARS:
+                yield block
+                block, chars = [], 0
+    if block:
+        yield block
+
+
+def _texts(
+    rendered: Sequence[Sequence[Rendered | SetAside]],
+) -> Iterator[Iterator[str]]:
+    """Yield the texts that tokenising rendered rows asks for, but at borders that merge."""
+    for items in rendered:
+        for item in items:
+            if not isinstance(item, SetAside):
+                yield _growing(*item)
+
+
+def _growing(start: str, pieces: Sequence[Piece]) -> Iterator[str]:
+    """Yield the prompt's text, and the text up to the end of each piece."""
+    return accumulate((piece.text for piece in pieces), initial=start)
 
 
 def _says_something(message: Mapping[str, Any]) -> bool:
@@ -247,7 +309,8 @@ def prepare_text(encoder: TextEncoder, view: Any, *, name: str, progress: bool =
     from tqdm import tqdm
 
     encoder.counts.clear()
-    rows = list(tqdm(encoder.rows(view), total=len(view.rows), desc=name, disable=not progress))
+    found = tqdm(encoder.rows(view), total=len(view.rows), desc=name, disable=not progress)
+    rows = StoredRows.of(found)
     set_aside = {key: n for key, n in encoder.counts.items() if not key.startswith("(kept)")}
     notes = [
         f"{key.removeprefix('(kept) ')}: {n}"
@@ -274,7 +337,7 @@ def show(tokenizer: Any, row: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _runs(ids: Sequence[int], mask: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
+def _runs(ids: Sequence[int], mask: Sequence[bool]) -> Iterator[tuple[bool, list[int]]]:
     run: list[int] = []
     for at, token in enumerate(ids):
         run.append(token)
