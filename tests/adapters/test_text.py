@@ -141,6 +141,18 @@ def test_crowd_text_cannot_make_control_tokens(tiny_tokenizer: Any) -> None:
         encoder(tiny_tokenizer).encode(prompt(user(hostile)), [assistant("b")])
 
 
+def test_a_special_token_that_is_a_word_may_be_said(tiny_tokenizer: Any) -> None:
+    """Then there may be no control token at all, which must not match every text."""
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer.from_str(tiny_tokenizer.backend_tokenizer.to_str())
+    spoken = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="end")
+    made = encoder(spoken, "dialogue")
+    tokens = made.encode(prompt(user("in the end")), [assistant("yes")])
+    assert spoken.decode(tokens.prompt).endswith("in the end\n\nAssistant:")
+
+
 @pytest.mark.parametrize("form", ["chat", "text"])
 @pytest.mark.parametrize("response", [[], [assistant("")], [assistant(" \n")]], ids=len)
 def test_an_empty_response_is_set_aside(tiny_tokenizer: Any, form: str, response: Any) -> None:

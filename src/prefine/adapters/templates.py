@@ -136,7 +136,8 @@ class ChatTemplate:
         cursor, so_far = prompt, list(context)
         for message in response:
             if message.get("role") == "assistant":
-                opened = self.render(so_far, tools, generation_prompt=True)
+                first = len(so_far) == len(context)  # then the prompt is open already
+                opened = prompt if first else self.render(so_far, tools, generation_prompt=True)
                 between = _continues(cursor, opened)
                 if between:
                     pieces.append(Piece(between, False))

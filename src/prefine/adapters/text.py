@@ -31,6 +31,9 @@ BLOCK_ROWS = 500
 BLOCK_CHARS = 1_000_000
 """Rows that are encoded together: enough to keep all cores busy, few enough to be small."""
 
+NOTHING = r"(?!)"
+"""A pattern that matches nowhere."""
+
 Rendered = tuple[str, list[Piece]]
 """The text of a prompt, and the pieces of the response that follow it."""
 
@@ -89,9 +92,9 @@ class TextEncoder:
         self._bos = self.tokenizer.bos_token_id
         self._adds_bos = self._bos is not None and probe[:1] == [self._bos]
         self._eos = np.array([self.tokenizer.eos_token_id], np.int32)
-        control = {token for token in self.tokenizer.all_special_tokens if not token.isalnum()}
-        longest_first = sorted(map(re.escape, control), key=len, reverse=True)
-        self._control = re.compile("|".join(longest_first))
+        special = self.tokenizer.all_special_tokens
+        control = sorted((t for t in special if t and not t.isalnum()), key=len, reverse=True)
+        self._control = re.compile("|".join(map(re.escape, control)) or NOTHING)
         self._ids = TokenIds(self.tokenizer)
 
     def encode(self, prompt: Mapping[str, Any], response: Sequence[Mapping[str, Any]]) -> Tokens:
