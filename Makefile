@@ -54,8 +54,8 @@ bench-data: $(READY)  ## Rows a second and memory of converting, beside `dataset
 bench: $(READY) .venv-trl/.ready  ## Speed and memory beside TRL on the same steps; an hour on two cores
 	$(BIN)/prefine bench --out out/bench.json
 
-bench-quick: $(READY) .venv-trl/.ready  ## Four cases of it, five minutes
-	$(BIN)/prefine bench --quick
+bench-quick: $(READY) .venv-trl/.ready  ## Four cases of it, five minutes; red where one is clearly slower
+	$(BIN)/prefine bench --quick --baseline docs/results/bench.json
 
 # TRL is timed in an environment of its own, with the same torch and transformers.
 .venv-trl/.ready: constraints.txt

@@ -1,4 +1,4 @@
-"""From the steps of a case to figures with their uncertainty, a table and a picture."""
+"""From the steps of a case to figures with their uncertainty."""
 
 import platform
 from collections.abc import Mapping, Sequence
@@ -10,67 +10,80 @@ import numpy as np
 
 from prefine.bench.cases import CASES, Goal
 from prefine.bench.run import training_memory
-from prefine.report.figures import bars
 from prefine.statistics import Stat
 
 DRAWS = 2000
 
+Side = Mapping[str, Any]
+
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Stat:
-    """Return the ratio of medians, theirs by ours, over pairs of steps taken in turn.
+    """Return sum(theirs) / sum(ours) over pairs of steps on the same rows.
+
+    Lengths differ from step to step and with them the times, but both sides' alike: pairs are
+    drawn, not steps.
 
     Example:
-        >>> print(ratio([1.0, 1.0, 1.0], [2.0, 2.0, 2.0]).value)
-        2.0
+        >>> print(ratio([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]))
+        2 [2, 2], n = 3
     """
     a, b = np.asarray(ours), np.asarray(theirs)
-    rng = np.random.default_rng(0)
-    at = rng.integers(0, len(a), (DRAWS, len(a)))
-    drawn = np.median(b[at], axis=1) / np.median(a[at], axis=1)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    value = float(np.median(b) / np.median(a))
+    at = np.random.default_rng(0).integers(0, len(a), (DRAWS, len(a)))
+    low, high = np.quantile(b[at].sum(1) / a[at].sum(1), [0.025, 0.975])
+    value = float(b.sum() / a.sum())
     return Stat(value, float(low), float(high), len(a), method="bootstrap over pairs of steps")
 
 
 def figures(name: str, made: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a case shows, as JSON values."""
-    ours, theirs = made["sides"]["prefine"], made["sides"]["trl"]
-
-    def column(side: Mapping[str, Any], key: str) -> list[float]:
-        return [step[key] for step in side["steps"]]
-
-    speed = ratio(column(ours, "cpu"), column(theirs, "cpu"))
-    wall = ratio(column(ours, "wall"), column(theirs, "wall"))
-    memory = training_memory(ours) / training_memory(theirs)
+    """Return what a case shows, as JSON values; times in seconds, memory in bytes."""
+    case, sides = made["case"], made["sides"]
+    ours, theirs = sides["prefine"], sides[case["against"]]
+    facts = ours["facts"]
+    seconds, wall = (_column(ours, key) for key in ("seconds", "wall"))
     goal = CASES[name][1] if name in CASES else Goal()
-    return {
+    shown: dict[str, Any] = {
         "name": name,
-        "case": made["case"],
+        "case": case,
         "threads": made["threads"],
         "agreement": made["agreement"],
-        "layout": ours["facts"]["layout"],
-        "cpu_seconds": {
-            "prefine": _spread(column(ours, "cpu")), "trl": _spread(column(theirs, "cpu")),
+        "layout": facts["layout"],
+        "seconds": {side: _spread(_column(of, "seconds")) for side, of in sides.items()},
+        "wall_seconds": {side: _spread(_column(of, "wall")) for side, of in sides.items()},
+        "speed": ratio(seconds, _column(theirs, "seconds")).to_json(),
+        "speed_wall": ratio(wall, _column(theirs, "wall")).to_json(),
+        "response_tokens_per_second": {
+            side: ratio(_column(of, "wall"), _timed(facts, "response_tokens", of)).to_json()
+            for side, of in sides.items()
         },
-        "wall_seconds": {
-            "prefine": _spread(column(ours, "wall")), "trl": _spread(column(theirs, "wall")),
+        "tokens": {
+            "prefine": float(np.mean(_timed(facts, "tokens", ours))),
+            case["against"]: float(np.mean(_timed(facts, "their_tokens", ours))),
         },
-        "speed": speed.to_json(),
-        "speed_wall": wall.to_json(),
-        "response_tokens_per_second": ours["facts"]["response_tokens"]
-        / float(np.median(column(ours, "wall"))),
-        "training_memory": {
-            "prefine": training_memory(ours), "trl": training_memory(theirs), "ratio": memory,
+        "flops": {
+            "prefine": float(np.mean(_timed(facts, "flops", ours))),
+            case["against"]: float(np.mean(_timed(facts, "their_flops", ours))),
+            "necessary": float(np.mean(_timed(facts, "necessary_flops", ours))),
         },
-        "peak_memory": {
-            name: max(step["peak"] for step in side["steps"])
-            for name, side in (("prefine", ours), ("trl", theirs))
-        },
-        "import_seconds": {s: made["sides"][s]["facts"]["imported"] for s in ("prefine", "trl")},
-        "prepare_seconds": {s: made["sides"][s]["facts"]["prepared"] for s in ("prefine", "trl")},
-        "goal": {"speed": goal.speed, "memory": goal.memory},
-        "met": _met(speed, memory, goal),
-    }  # fmt: skip
+        "training_memory": _memory(ours, theirs, case["against"]),
+        "peak_memory": {side: max(_column(of, "peak")) for side, of in sides.items()},
+        **_products(made),
+        "goal": goal.to_json(),
+        "steps": {side: of["steps"] for side, of in sides.items()},
+    }
+    for said in ("imported", "prepared", "first_step"):
+        shown[f"{said}_seconds"] = {
+            side: of["facts"][said] for side, of in sides.items() if said in of["facts"]
+        }
+    return {**shown, "met": met(shown)}
+
+
+def _column(side: Side, key: str) -> list[float]:
+    return [step[key] for step in side["steps"]]
+
+
+def _timed(facts: Mapping[str, Any], key: str, side: Side) -> list[float]:
+    """A fact of each step, those left out that were not timed."""
+    return facts[key][-len(side["steps"]) :]
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:
@@ -78,60 +91,70 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": float(middle), "low_quartile": float(low), "high_quartile": float(high)}
 
 
-def _met(speed: Stat, memory: float, goal: Goal) -> bool | None:
-    if goal.speed is None and goal.memory is None:
-        return None
-    fast = goal.speed is None or (speed.low is not None and speed.low >= goal.speed)
-    return fast and (goal.memory is None or memory <= goal.memory)
+def _memory(ours: Side, theirs: Side, against: str) -> dict[str, float]:
+    found = {"prefine": training_memory(dict(ours)), against: training_memory(dict(theirs))}
+    return {**found, "ratio": found["prefine"] / found[against]}
 
 
-def machine() -> dict[str, Any]:
+def _products(made: Mapping[str, Any]) -> dict[str, Any]:
+    """How long the products of our steps would take alone, and the share of the peak rate."""
+    ours, gemm = made["sides"]["prefine"], made["gemm"]
+    count = len(ours["steps"])
+    flops = np.array([steps[-count:] for _, steps in ours["facts"]["products"]])
+
+    def alone(rates: Sequence[float]) -> list[float]:
+        return (flops / np.array(rates)[:, None]).sum(0).tolist()
+
+    wall = _column(ours, "wall")
+    needed = np.asarray(_timed(ours["facts"], "necessary_flops", ours)) / gemm["peak"]
+    found = {
+        "peak_flops_per_second": gemm["peak"],
+        "products": ratio(wall, alone(gemm["rates"])).to_json(),
+        "utilisation": ratio(wall, needed.tolist()).to_json(),
+    }
+    if made["case"]["device"] == "cpu":
+        busy = alone(gemm["busy_rates"])
+        found["products_cpu"] = ratio(_column(ours, "seconds"), busy).to_json()
+    return found
+
+
+def met(shown: Mapping[str, Any]) -> bool | None:
+    """Whether every goal of a case is met, by its interval's lower end; None where none is set.
+
+    A share of more than the whole is an error of measuring, and meets nothing.
+    """
+    goal = {name: value for name, value in shown["goal"].items() if value is not None}
+    reached = {name: shown[name]["low"] for name in goal if name != "memory"}
+    held = [reached[name] >= goal[name] for name in reached]
+    held += [shown[name]["low"] <= 1 for name in reached if name in ("products", "utilisation")]
+    if "memory" in goal:
+        held.append(shown["training_memory"]["ratio"] <= goal["memory"])
+    return all(held) if held else None
+
+
+def skipped(name: str, reason: str) -> dict[str, Any]:
+    """Return what stands in the place of a case that this machine cannot run."""
+    return {"name": name, "case": CASES[name][0].to_json(), "skipped": reason}
+
+
+def machine(device: str = "cpu") -> dict[str, Any]:
     """Return what the figures were taken on."""
     names = ("prefine", "torch", "transformers")
-    cores = Path("/proc/cpuinfo")
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in (cores.read_text(encoding="utf-8").splitlines() if cores.exists() else [])
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    return {
-        "processor": model,
+    found = {
+        "processor": _processor(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in names},
     }
+    if device == "cuda":
+        import torch
+
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
 
 
-def show(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return the table, the worst case last."""
-    lines = [
-        "| case | model, prompt, response, responses | CPU s a step: prefine, TRL | faster by | "
-        "goal | training memory | goal |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for made in results:
-        case, speed, goal = made["case"], made["speed"], made["goal"]
-        ours, theirs = (made["cpu_seconds"][side]["median"] for side in ("prefine", "trl"))
-        lines.append(
-            f"| {made['name']} | {case['preset']}, {case['prompt']}, {case['response']}, "
-            f"{case['responses']} | {ours:.2f}, {theirs:.2f} | {speed['value']:.2f} "
-            f"[{speed['low']:.2f}, {speed['high']:.2f}] | {_asked(goal['speed'], '≥')} | "
-            f"{made['training_memory']['ratio']:.2f} | {_asked(goal['memory'], '≤')} |"
-        )
-    worst = min(results, key=lambda made: made["speed"]["value"])
-    lines += ["", f"worst: {worst['name']}, {worst['speed']['value']:.2f}"]
-    return "\n".join(lines)
-
-
-def picture(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return an SVG of the ratios; bars start at 1, where both sides are equally fast."""
-    stats = {made["name"]: Stat.from_json(made["speed"]) for made in results}
-    drawn = bars(stats, xlabel="CPU seconds a step, TRL by prefine", mark=1.0)
-    return drawn.svg.replace('<svg style="', '<svg style="background: #fff; ')
-
-
-def _asked(value: float | None, sign: str) -> str:
-    return "" if value is None else f"{sign} {value:g}"
+def _processor() -> str:
+    cores = Path("/proc/cpuinfo")
+    lines = cores.read_text(encoding="utf-8").splitlines() if cores.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())

@@ -1,6 +1,6 @@
 """How a side of the benchmark waits its turn: a step when it is told to, then its figures.
 
-Both sides' processes use this file; it imports nothing of prefine. On standard input the other
+All sides' processes use this file; it imports nothing of prefine. On standard input the other
 process writes `go`; on standard output a line of JSON answers.
 """
 
@@ -8,46 +8,99 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
+SAVED = {"cpu": 1 << 27, "cuda": 1 << 18}
+"""Entries of a parameter's gradient that are compared; of a larger one, evenly chosen ones."""
 
-class Paced(TrainerCallback):
-    """Runs one optimizer step a turn.
+
+class ProcessMeter:
+    """CPU seconds and resident memory of this process."""
+
+    def start(self) -> None:
+        """Begin a step."""
+        self._wall, self._seconds = time.perf_counter(), cpu_seconds()
+
+    def stop(self) -> dict[str, float]:
+        """Return what the step took: seconds at work and by the clock, and the peak in bytes."""
+        wall, seconds = time.perf_counter() - self._wall, cpu_seconds() - self._seconds
+        return {"seconds": seconds, "wall": wall, "peak": memory("VmHWM")}
+
+    def held(self) -> int:
+        """Return the bytes in use."""
+        return memory("VmRSS")
+
+    def reset_peak(self) -> None:
+        """Start the peak of memory anew."""
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+
+
+class CudaMeter:
+    """Seconds between two events on the GPU, and the memory that its tensors take."""
+
+    def __init__(self) -> None:
+        import torch
+
+        self.cuda = torch.cuda
+
+    def start(self) -> None:
+        """Begin a step."""
+        self.cuda.synchronize()
+        self._from = self.cuda.Event(enable_timing=True)
+        self._to = self.cuda.Event(enable_timing=True)
+        self._wall = time.perf_counter()
+        self._from.record()
+
+    def stop(self) -> dict[str, float]:
+        """Return what the step took: seconds on the GPU and by the clock, and the peak in bytes."""
+        self._to.record()
+        self.cuda.synchronize()
+        wall, seconds = time.perf_counter() - self._wall, self._from.elapsed_time(self._to) / 1000
+        return {"seconds": seconds, "wall": wall, "peak": self.cuda.max_memory_allocated()}
+
+    def held(self) -> int:
+        """Return the bytes in use."""
+        return self.cuda.memory_allocated()
+
+    def reset_peak(self) -> None:
+        """Start the peak of memory anew."""
+        self.cuda.reset_peak_memory_stats()
+
+
+METERS: dict[str, Callable[[], Any]] = {"cpu": ProcessMeter, "cuda": CudaMeter}
+"""Device -> what reads clock and memory there."""
+
+
+class Turns:
+    """One step a turn.
 
     Args:
-        facts: What is known before the first step, sent with the first answer.
-        gradients: Where the gradients of the first step are written.
+        device: `cpu` or `cuda`.
     """
 
-    def __init__(self, facts: dict[str, Any], gradients: Path) -> None:
+    def __init__(self, device: str) -> None:
         self._answers = os.dup(1)
         os.dup2(2, 1)  # what libraries print goes to standard error
-        self.facts, self.gradients, self.loss = facts, gradients, float("nan")
-        self._cpu = self._wall = 0.0
+        self.device, self.meter = device, METERS[device]()
 
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
+    def ready(self, facts: dict[str, Any]) -> None:
         """Say that everything is ready, and wait."""
-        self._answer({"ready": True, **self.facts})
-        reset_peak()
+        self._answer({"until_ready": age(), **facts})
+        self.meter.reset_peak()
         self._wait()
 
-    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        """Write the gradients of the first step."""
-        if state.global_step == 0:
-            from safetensors.torch import save_file
-
-            named = more["model"].named_parameters()
-            found = {name: p.grad.contiguous() for name, p in named if p.grad is not None}
-            save_file(found, self.gradients)
-
-    def on_step_end(self, *_: Any, **__: Any) -> None:
+    def done(self, facts: dict[str, Any]) -> None:
         """Answer with what the step took, and wait."""
-        wall, cpu = time.perf_counter() - self._wall, cpu_seconds() - self._cpu
-        self._answer({"wall": wall, "cpu": cpu, "peak": memory("VmHWM"), "loss": self.loss})
+        self._answer({**self.meter.stop(), **facts})
         self._wait()
+
+    def does_not_fit(self) -> None:
+        """Say that the memory of the device does not suffice."""
+        self._answer({"does_not_fit": True})
 
     def _answer(self, facts: dict[str, Any]) -> None:
         os.write(self._answers, (json.dumps(facts) + "\n").encode())
@@ -55,7 +108,43 @@ class Paced(TrainerCallback):
     def _wait(self) -> None:
         if sys.stdin.readline().strip() != "go":
             os._exit(0)
-        self._wall, self._cpu = time.perf_counter(), cpu_seconds()
+        self.meter.start()
+
+
+class Paced(TrainerCallback):
+    """Lets a Trainer run one optimizer step a turn.
+
+    Args:
+        turns: When to run.
+        facts: What is known before the first step, sent with the first answer.
+        gradients: Where the gradients of the first step are written.
+    """
+
+    def __init__(self, turns: Turns, facts: dict[str, Any], gradients: Path) -> None:
+        self.turns, self.facts, self.gradients = turns, facts, gradients
+        self.loss: Any = float("nan")
+
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        """Say that everything is ready, and wait."""
+        self.turns.ready(self.facts)
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        """Write the gradients of the first step."""
+        if state.global_step == 0:
+            from safetensors.torch import save_file
+
+            named = more["model"].named_parameters()
+            most = SAVED[self.turns.device]
+            found = {name: _some(p.grad, most) for name, p in named if p.grad is not None}
+            save_file(found, self.gradients)
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """Answer with what the step took, and wait."""
+        self.turns.done({"loss": float(self.loss)})
+
+
+def _some(gradient: Any, most: int) -> Any:
+    return gradient.flatten()[:: -(-gradient.numel() // most)].float().cpu().contiguous()
 
 
 def watch_loss(trainer: Any, paced: Paced) -> None:
@@ -63,11 +152,20 @@ def watch_loss(trainer: Any, paced: Paced) -> None:
     plain = trainer.training_step
 
     def training_step(*args: Any, **kwargs: Any) -> Any:
-        loss = plain(*args, **kwargs)
-        paced.loss = float(loss)
-        return loss
+        paced.loss = plain(*args, **kwargs)
+        return paced.loss
 
     trainer.training_step = training_step
+
+
+def run(turns: Turns, work: Callable[[], None]) -> None:
+    """Do the work of a side; where the device's memory does not suffice, say so."""
+    import torch
+
+    try:
+        work()
+    except torch.OutOfMemoryError:
+        turns.does_not_fit()
 
 
 def cpu_seconds() -> float:
@@ -76,14 +174,15 @@ def cpu_seconds() -> float:
     return times.user + times.system
 
 
+def age() -> float:
+    """Seconds since this process began, its imports included."""
+    began = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(began) / os.sysconf("SC_CLK_TCK")
+
+
 def memory(name: str) -> int:
     """A line of /proc/self/status, bytes."""
     for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith(name):
             return int(line.split()[1]) * 1024
     raise OSError(f"/proc/self/status has no {name}: the benchmark of memory needs Linux.")
-
-
-def reset_peak() -> None:
-    """Start the peak of memory anew."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ from prefine.bench.cases import Case
 from prefine.errors import BenchError
 
 HERE = Path(__file__).parent
-WEIGHT_BYTES, STATE_BYTES = 4, 12
-"""Bytes of a float32 parameter, and of its gradient and AdamW state where it is trained."""
 
-SAME_LOSS, SAME_GRADIENT = 1e-4, 1e-3
-"""Largest relative difference of the first step's loss and gradients, before anything is timed."""
+SAME = {"float32": (1e-4, 1e-3), "mixed": (1e-2, 1e-1), "bfloat16": (1e-2, 1e-1)}
+"""Precision -> largest relative difference of the first step's loss and of its gradients."""
+
+
+class DoesNotFit(BenchError):
+    """The device's memory does not suffice for a side."""
 
 
 @dataclass(slots=True)
@@ -29,29 +31,34 @@ class Side:
     """A process that does a step when it is told to.
 
     Attributes:
-        name: `prefine` or `trl`.
+        name: `prefine`, or what it is compared with.
         process: Its process.
         facts: What it said when it was ready.
-        steps: What each step took: `cpu` and `wall` seconds, `peak` bytes, `loss`.
+        steps: What each step took: `seconds` (of the CPU, or on the GPU) and `wall`, `peak`
+            bytes, and the `loss`, or the `scores`.
     """
 
     name: str
     process: subprocess.Popen[str]
-    facts: dict[str, Any]
-    steps: list[dict[str, float]]
+    facts: dict[str, Any] = field(default_factory=dict)
+    steps: list[dict[str, Any]] = field(default_factory=list)
 
     def hear(self) -> dict[str, Any]:
         """Read an answer.
 
         Raises:
+            DoesNotFit: If the memory of its device does not suffice.
             BenchError: If the process ended instead; with the end of what it printed.
         """
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        if line:
-            return json.loads(line)
-        said = (self.process.stderr.read() if self.process.stderr else "") or ""
-        raise BenchError(f"the side of {self.name} stopped: {said.strip()[-1500:]}")
+        if not line:
+            said = (self.process.stderr.read() if self.process.stderr else "") or ""
+            raise BenchError(f"the side of {self.name} stopped: {said.strip()[-1500:]}")
+        answer = json.loads(line)
+        if answer.get("does_not_fit"):
+            raise DoesNotFit(f"does not fit in this device's memory: {self.name}")
+        return answer
 
     def step(self) -> None:
         """Let it do a step, and keep what it took."""
@@ -71,97 +78,125 @@ def run_case(case: Case, *, trl_python: str, pairs: int, threads: int) -> dict[s
         threads: Threads of each side; while one works the other waits.
 
     Returns:
-        The case, what each side said, its steps, and how their first steps compare.
+        The case, what each side said, its steps, how their first steps compare, and how fast this
+        machine multiplies matrices of the steps' shapes.
 
     Raises:
+        DoesNotFit: If the memory of the device does not suffice for a side.
         BenchError: If a side fails, or both do not compute the same loss and gradients.
     """
     steps = case.steps + pairs
     with tempfile.TemporaryDirectory(prefix="prefine-bench-") as name:
         folder = Path(name)
-        shared = {"steps": steps, "folder": name, "threads": threads}
-        given = {
-            side: json.dumps({"case": case.of(side).to_json(), **shared})
-            for side in ("prefine", "trl")
-        }
         commands = {
-            "prefine": [sys.executable, "-m", "prefine.bench.side_prefine", given["prefine"]],
-            "trl": [trl_python, str(HERE / "side_trl.py"), given["trl"]],
+            side: [*command, json.dumps(_given(case, side, steps, name, threads))]
+            for side, command in _commands(case, trl_python).items()
         }
-        with _started(commands, threads) as sides:
-            for side in sides:
-                side.facts = side.hear()
+        sides: list[Side] = []
+        with _ended(sides):
+            for side, command in commands.items():  # one at a time: how long a start takes counts
+                sides.append(_start(side, command, case.device, threads))
+                sides[-1].facts = sides[-1].hear()
             agreement: dict[str, float] = {}
             for number in range(steps):
                 order = sides if number % 2 == 0 else sides[::-1]
                 for side in order:
                     side.step()
                 if number == 0:
-                    agreement = compare_first_steps(sides, folder)
+                    agreement = compare_first_steps(sides, folder, case)
         return {
             "case": case.to_json(),
             "threads": threads,
             "agreement": agreement,
+            "gemm": _gemm(case, sides[0].facts["products"], threads),
             "sides": {
-                side.name: {"facts": side.facts, "steps": side.steps[case.steps :]}
+                side.name: {
+                    "facts": {**side.facts, "first_step": _first_step(side)},
+                    "steps": [_plain_step(step) for step in side.steps[case.steps :]],
+                }
                 for side in sides
             },
         }
 
 
-@contextmanager
-def _started(commands: dict[str, list[str]], threads: int) -> Iterator[list[Side]]:
+def _commands(case: Case, trl_python: str) -> dict[str, list[str]]:
+    ours = [sys.executable, "-m", "prefine.bench.side_prefine"]
+    others = {
+        "trl": [trl_python, str(HERE / "side_trl.py")],
+        "unshared": ours,
+        "padded": [sys.executable, str(HERE / "side_padded.py")],
+    }
+    return {"prefine": ours, case.against: others[case.against]}
+
+
+def _given(case: Case, side: str, steps: int, folder: str, threads: int) -> dict[str, Any]:
+    theirs = case.of(case.against)
+    other = {"reference": theirs.reference, "checkpointing": theirs.checkpointing}
+    fields = {**case.of(side).to_json(), "side": side, "other": other}
+    return {"case": fields, "steps": steps, "folder": folder, "threads": threads}
+
+
+def _quiet(device: str, threads: int) -> dict[str, str]:
     quiet = {
         "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1",
-        "TOKENIZERS_PARALLELISM": "false", "TQDM_DISABLE": "1", "CUDA_VISIBLE_DEVICES": "",
+        "TOKENIZERS_PARALLELISM": "false", "TQDM_DISABLE": "1",
     }  # fmt: skip
-    sides = [
-        Side(
-            name,
-            subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                text=True, env={**os.environ, **quiet},
-            ),
-            {},
-            [],
-        )
-        for name, command in commands.items()
-    ]  # fmt: skip
+    return {**os.environ, **quiet, **({"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {})}
+
+
+def _start(name: str, command: list[str], device: str, threads: int) -> Side:
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env=_quiet(device, threads),
+    )  # fmt: skip
+    return Side(name, process)
+
+
+@contextmanager
+def _ended(sides: Sequence[Side]) -> Iterator[None]:
     try:
-        yield sides
+        yield
     finally:
         for side in sides:
             side.process.kill()
             side.process.communicate()
 
 
-def compare_first_steps(sides: Sequence[Side], folder: Path) -> dict[str, float]:
-    """Return how far apart loss and gradients of both sides' first steps are.
+def _first_step(side: Side) -> float:
+    """Seconds from the start of the process to the end of its first step, its waiting left out."""
+    return side.facts["until_ready"] + side.steps[0]["wall"]
+
+
+def _plain_step(step: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in step.items() if name != "scores"}
+
+
+def _gemm(case: Case, products: Sequence[Any], threads: int) -> dict[str, Any]:
+    """Rates of the products in FLOPs a second, and the machine's peak."""
+    given = {"device": case.device, "precision": case.precision, "threads": threads}
+    done = subprocess.run(
+        [sys.executable, "-m", "prefine.bench.gemm"],
+        input=json.dumps({**given, "products": [product for product, _ in products]}),
+        capture_output=True, text=True, env=_quiet(case.device, threads), check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise BenchError(f"the rates of products were not measured: {done.stderr[-1500:]}")
+    return json.loads(done.stdout)
+
+
+def compare_first_steps(sides: Sequence[Side], folder: Path, case: Case) -> dict[str, float]:
+    """Return how far apart loss and gradients, or scores, of both sides' first steps are.
 
     Raises:
         BenchError: If further than rounding explains: then they do not do the same work.
     """
-    from safetensors.numpy import load_file
-
+    if case.task == "score":
+        return _compare_scores(*(np.asarray(side.steps[0]["scores"]) for side in sides))
     ours, theirs = (side.steps[0]["loss"] for side in sides)
     loss = abs(ours - theirs) / max(abs(theirs), 1e-12)
-    tables = [
-        {
-            _plain_name(name): table
-            for name, table in load_file(folder / f"{side.name}.safetensors").items()
-        }
-        for side in sides
-    ]
-    if tables[0].keys() != tables[1].keys():
-        odd = sorted(tables[0].keys() ^ tables[1].keys())
-        raise BenchError(f"both sides train other parameters: {', '.join(odd[:4])}")
-    size = max(float(np.abs(table).max()) for table in tables[1].values())
-    gradient = max(
-        float(np.abs(table - tables[1][name]).max())
-        / max(float(np.abs(tables[1][name]).max()), 1e-3 * size)
-        for name, table in tables[0].items()
-    )
-    if loss > SAME_LOSS or gradient > SAME_GRADIENT:
+    gradient = _gradient_gap(*(_gradients(folder / f"{side.name}.safetensors") for side in sides))
+    same_loss, same_gradient = SAME[case.precision]
+    if not (loss <= same_loss and gradient <= same_gradient):
         raise BenchError(
             f"both sides compute different things: losses {ours:.6g} and {theirs:.6g}, gradients "
             f"that differ by {gradient:.2g}. Nothing was timed."
@@ -169,13 +204,32 @@ def compare_first_steps(sides: Sequence[Side], folder: Path) -> dict[str, float]
     return {"loss": loss, "gradient": gradient}
 
 
-def _plain_name(name: str) -> str:
-    return name.removeprefix("module.")
+def _compare_scores(ours: Any, theirs: Any) -> dict[str, float]:
+    gap = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+    if not gap <= SAME["float32"][0]:
+        raise BenchError(f"both sides' scores differ by {gap:.2g}. Nothing was timed.")
+    return {"scores": gap}
+
+
+def _gradients(path: Path) -> dict[str, Any]:
+    from safetensors.numpy import load_file
+
+    return {name.removeprefix("module."): table for name, table in load_file(path).items()}
+
+
+def _gradient_gap(ours: dict[str, Any], theirs: dict[str, Any]) -> float:
+    if ours.keys() != theirs.keys():
+        odd = sorted(ours.keys() ^ theirs.keys())
+        raise BenchError(f"both sides train other parameters: {', '.join(odd[:4])}")
+    size = max(float(np.abs(table).max()) for table in theirs.values())
+    return max(
+        float(np.abs(table - theirs[name]).max())
+        / max(float(np.abs(theirs[name]).max()), 1e-3 * size)
+        for name, table in ours.items()
+    )
 
 
 def training_memory(side: dict[str, Any]) -> float:
     """Return the peak of the steps beyond imports, weights, gradients and AdamW state, bytes."""
     facts = side["facts"]
-    peak = max(step["peak"] for step in side["steps"])
-    owned = WEIGHT_BYTES * facts["parameters"] + STATE_BYTES * facts["trained"]
-    return peak - facts["base"] - owned
+    return max(step["peak"] for step in side["steps"]) - facts["base"] - facts["owned"]

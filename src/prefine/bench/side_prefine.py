@@ -1,80 +1,149 @@
-"""prefine's side of a case: the trainer that `prefine train` runs, on the same rows."""
+"""prefine's side of a case: the trainer that `prefine train` runs, or its scoring, on the rows."""
 
 import json
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prefine.adapters import CausalLM, SequenceReward
 from prefine.bench import pace, world
+from prefine.engine.layout import pack
+from prefine.protocols import Batch
 
 
 def main() -> None:
-    """Train as the case says, a step a turn."""
-    begin = time.perf_counter()
+    """Work as the case says, a step a turn."""
     given = json.loads(sys.argv[1])
-    case, steps, folder = given["case"], given["steps"], Path(given["folder"])
-    if case["tuned"]:
+    turns = pace.Turns(given["case"]["device"])
+    if given["case"]["tuned"]:
         from prefine.engine.tune import tune
 
         tune()
     import torch
 
     torch.set_num_threads(given["threads"])
-    import prefine
     from prefine.training.trainer import PreferenceTrainer
 
-    imported, base = time.perf_counter() - begin, pace.memory("VmRSS")
+    _ = PreferenceTrainer
+    began = {"imported": pace.age(), "base": turns.meter.held()}
+    pace.run(turns, lambda: work(turns, began, **given))
+
+
+def work(
+    turns: pace.Turns, began: dict[str, Any], case: Any, steps: int, folder: str, **_: Any
+) -> None:
+    """Prepare, say so, and do the steps."""
+    from prefine.bench.costs import costs
+
     groups = world.make_groups(case, steps)
+    tokenizer, model = world.make_tokenizer(case), make_model(case)
     begin = time.perf_counter()
-    options = make_trainer(case, steps, folder, groups)
-    trainer = PreferenceTrainer(**options)
-    prepared = time.perf_counter() - begin
+    adapter = make_adapter(case, tokenizer, model)
+    rows = adapter.prepare(view_of(groups, case)).dataset
+    check_tokens(rows, groups)
     facts = {
-        "version": prefine.__version__, "imported": imported, "prepared": prepared, "base": base,
-        "parameters": sum(p.numel() for p in options["model"].parameters()),
-        "layout": trainer.adapter.layout,  # type: ignore[attr-defined]
-        "trained": sum(p.numel() for p in options["model"].parameters() if p.requires_grad),
-        "response_tokens": sum(len(r) for _, responses in groups for r in responses) / steps,
-    }  # fmt: skip
-    paced = pace.Paced(facts, folder / "prefine.safetensors")
+        **began,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "owned": world.owned_bytes(case, model),
+        "layout": adapter.layout,
+        **costs(case, model, groups, steps),
+    }
+    if case["task"] == "score":
+        score(turns, facts, case, model, adapter, rows)
+    else:
+        train(turns, facts, case, model, adapter, rows, Path(folder), steps, begin)
+
+
+def train(
+    turns: pace.Turns, facts: dict[str, Any], case: Any, model: Any, adapter: Any, rows: Any,
+    folder: Path, steps: int, begin: float,
+) -> None:  # fmt: skip
+    """Train with the trainer of `prefine train`."""
+    from transformers import TrainingArguments
+
+    from prefine.training.rows import EncodedRows
+    from prefine.training.trainer import PreferenceTrainer
+
+    data = EncodedRows(lambda _: rows, len(rows))
+    shared = world.training_arguments(case, steps, folder / case["side"])
+    trainer = PreferenceTrainer(
+        model,
+        adapter=adapter,
+        objective=make_objective(case),
+        reference=make_reference(case, model, adapter, rows, folder, data),
+        train_dataset=data,
+        args=TrainingArguments(
+            **shared,
+            per_device_train_batch_size=case["prompts"],
+            train_sampling_strategy="sequential",
+        ),
+    )
+    facts["prepared"] = time.perf_counter() - begin
+    paced = pace.Paced(turns, facts, folder / f"{case['side']}.safetensors")
     trainer.add_callback(paced)
     pace.watch_loss(trainer, paced)
     trainer.train()
 
 
-def make_trainer(case: Any, steps: int, folder: Path, groups: list[world.Group]) -> dict[str, Any]:
-    """Return what the trainer is made of."""
-    from transformers import TrainingArguments
+def score(
+    turns: pace.Turns, facts: dict[str, Any], case: Any, model: Any, adapter: Any, rows: Any
+) -> None:
+    """Score the prompts of a step at once, without gradient."""
+    from prefine.adapters import bind
+    from prefine.models.score import score_batch
 
-    from prefine.adapters import CausalLM, SequenceReward
-    from prefine.engine import choose_layout
-    from prefine.objectives import bradley_terry, dpo
-    from prefine.objectives.combine import over_pairs
-    from prefine.training.rows import EncodedRows
+    bind(model.eval(), adapter)
+    turns.ready(facts)
+    for start in range(0, len(rows), case["prompts"]):
+        found = score_batch(rows[start : start + case["prompts"]], model, adapter)
+        turns.done({"scores": [value for row in found for value in row]})
 
-    reward = case["task"] == "reward"
-    tokenizer, model = world.make_tokenizer(case), world.make_model(case)
-    adapter: Any = SequenceReward(tokenizer) if reward else CausalLM(tokenizer)
+
+def make_model(case: Any) -> Any:
+    """Return the model of the case, with its adapters."""
+    model = world.make_model(case)
     if case["lora"]:
         from peft import get_peft_model
 
         model = get_peft_model(model, world.lora_config())
         world.start_adapters(model)
-    adapter = replace(adapter, layout=choose_layout(model, reward).layout)
-    rows = [encoded(n, group) for n, group in enumerate(groups)]
-    data = EncodedRows(lambda _: rows, len(rows))
-    reference = None if reward else make_reference(case, model, adapter, rows, folder, data)
-    loss = bradley_terry if reward else dpo
-    shared = world.training_arguments(case, steps, folder / "prefine")
-    args = TrainingArguments(
-        **shared, per_device_train_batch_size=case["prompts"], train_sampling_strategy="sequential"
-    )
-    return {
-        "model": model, "adapter": adapter, "args": args, "train_dataset": data,
-        "objective": over_pairs(loss) if case["responses"] > 2 else loss, "reference": reference,
-    }  # fmt: skip
+    return model
+
+
+@dataclass(frozen=True)
+class Unshared(CausalLM):
+    """The same packed row, but for every prompt's being repeated before each of its responses."""
+
+    def collate(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
+        """Lay the items of B encoded rows out as one batch."""
+        parts = [
+            part
+            for row in rows
+            for part in zip(row["prompt"], row["response"], row["mask"], strict=True)
+        ]
+        return {**super().collate(rows), "items": pack(parts, share=False)}
+
+
+def make_adapter(case: Any, tokenizer: Any, model: Any) -> Any:
+    """Return the adapter of the case with the layout that `prefine train` would choose."""
+    if case["task"] == "reward":
+        kind: Any = SequenceReward
+    else:
+        kind = Unshared if case["side"] == "unshared" else CausalLM
+    return kind(tokenizer, max_length=None).fitted(model)
+
+
+def make_objective(case: Any) -> Any:
+    """Return the objective of the case."""
+    from prefine.objectives import bradley_terry, dpo, sft
+    from prefine.objectives.combine import over_pairs
+
+    loss: Any = {"dpo": dpo, "reward": bradley_terry, "sft": sft}[case["task"]]
+    return over_pairs(loss) if case["responses"] > 2 else loss
 
 
 def make_reference(case: Any, model: Any, adapter: Any, rows: Any, folder: Path, data: Any) -> Any:
@@ -82,6 +151,8 @@ def make_reference(case: Any, model: Any, adapter: Any, rows: Any, folder: Path,
     from prefine.engine import ReferenceCache, choose_layout
     from prefine.training.reference import AdapterOff, CachedReference, Identity, ModuleReference
 
+    if case["task"] != "dpo":
+        return None
     if case["reference"] == "separate" and case["lora"]:
         return AdapterOff(model, "policy")
     if case["reference"] == "separate":
@@ -89,24 +160,53 @@ def make_reference(case: Any, model: Any, adapter: Any, rows: Any, folder: Path,
         choose_layout(twin)
         return ModuleReference(twin, adapter, "policy", is_initial_policy=True)
     identity = Identity("cached", "policy", "bench", True)
-    cached = CachedReference(ReferenceCache(folder / "reference", "bench", {}), identity)
+    cached = CachedReference(
+        ReferenceCache(folder / f"reference-{case['side']}", "bench", {}), identity
+    )
     cached.fill(rows, model, adapter, batch_size=case["prompts"])
     model.train()
     data.reference = cached.lookup
     return cached
 
 
-def encoded(number: int, group: world.Group) -> dict[str, Any]:
-    """A row as the text adapters lay it out."""
-    prompt, responses = group
-    roles = ["chosen", "rejected"] if len(responses) == 2 else None
-    return {
-        "record": str(number),
-        "roles": roles or [f"response_{k}" for k in range(len(responses))],
-        "prompt": [prompt] * len(responses),
-        "response": responses,
-        "mask": [[1] * len(response) for response in responses],
-    }
+def view_of(groups: Sequence[world.Group], case: Any) -> Any:
+    """Return the texts of a case as the view that `prefine train` encodes."""
+    from prefine.records.table import view_schema, write_table
+    from prefine.records.views import View
+
+    count = case["responses"]
+    roles = ["chosen", "rejected"] if count == 2 else [f"response_{k}" for k in range(count)]
+    roles = ["response"] if count == 1 else roles
+    empty = dict.fromkeys(view_schema().names)
+
+    def message(role: str, text: str) -> dict[str, str]:
+        return {"role": role, "content": text}
+
+    def row(number: int, group: world.Group) -> dict[str, Any]:
+        prompt, responses = group
+        start = {
+            "messages": [message("user", world.to_text(prompt))],
+            "tools": None,
+            "form": "text",
+        }
+        said = [message("assistant", " " + world.to_text(response)) for response in responses]
+        return empty | {
+            "record": str(number), "cluster": str(number), "tie": False, "weight": 1.0,
+            "prompts": [json.dumps(start)], "aspect": "overall", "rater": -1, "principal": -1,
+            "responses": [json.dumps([turn]) for turn in said],
+            "items": [{"prompt": 0, "response": k, "role": role} for k, role in enumerate(roles)],
+        }  # fmt: skip
+
+    rows = write_table((row(n, group) for n, group in enumerate(groups)), view_schema())
+    return View("lists" if count > 2 else "pairs", rows, (), (), {}, {})  # type: ignore[arg-type]
+
+
+def check_tokens(rows: Any, groups: Sequence[world.Group]) -> None:
+    """Stop unless prefine trains on exactly the tokens of the case."""
+    for row, (prompt, responses) in zip(rows, groups, strict=True):
+        found = [[list(map(int, ids)) for ids in row[name]] for name in ("prompt", "response")]
+        if found != [[prompt] * len(responses), responses]:
+            raise SystemExit("prefine's tokens are not those of the case")
 
 
 if __name__ == "__main__":

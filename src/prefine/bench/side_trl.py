@@ -1,11 +1,11 @@
 """TRL's side of a case. Run as a script by a Python that has TRL: nothing here is prefine's."""
 
-import importlib.util
 import json
 import logging
 import sys
 import time
 import warnings
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,10 @@ import world  # pyright: ignore[reportMissingImports]
 
 def main() -> None:
     """Train as the case says, a step a turn."""
-    begin = time.perf_counter()
     given = json.loads(sys.argv[1])
-    case, steps, folder = given["case"], given["steps"], Path(given["folder"])
-    if case["tuned"]:
-        tune().tune()
+    turns = pace.Turns(given["case"]["device"])
+    if given["case"]["tuned"]:
+        world.tune()
     import torch
 
     torch.set_num_threads(given["threads"])
@@ -28,45 +27,43 @@ def main() -> None:
     logging.disable(logging.WARNING)
     import trl
 
-    _ = trl.DPOTrainer, trl.RewardTrainer  # imported where they are asked for
-    imported, base = time.perf_counter() - begin, pace.memory("VmRSS")
+    for name in ("DPOTrainer", "RewardTrainer", "SFTTrainer"):
+        getattr(trl, name)  # imported where it is asked for
+    began = {"version": trl.__version__, "imported": pace.age(), "base": turns.meter.held()}
+    pace.run(turns, lambda: work(turns, began, trl, **given))
+
+
+def work(
+    turns: Any, began: dict[str, Any], trl: Any, case: Any, steps: int, folder: str, **_: Any
+) -> None:
+    """Prepare, say so, and do the steps."""
     groups = world.make_groups(case, steps)
-    model, tokenizer = world.make_model(case), world.make_tokenizer(case)
+    tokenizer, model = world.make_tokenizer(case), world.make_model(case)
     begin = time.perf_counter()
-    trainer = make_trainer(trl, case, steps, folder, model, tokenizer, groups)
+    trainer = make_trainer(trl, case, steps, Path(folder), model, tokenizer, groups)
     prepared = time.perf_counter() - begin
     if case["lora"]:
         world.start_adapters(trainer.model)
     check_tokens(case, trainer.train_dataset, groups)
     facts = {
-        "version": trl.__version__, "imported": imported, "prepared": prepared, "base": base,
+        **began,
+        "prepared": prepared,
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "trained": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
-    }  # fmt: skip
-    paced = pace.Paced(facts, folder / "trl.safetensors")
+        "owned": world.owned_bytes(case, trainer.model),
+    }
+    paced = pace.Paced(turns, facts, Path(folder) / "trl.safetensors")
     trainer.add_callback(paced)
     pace.watch_loss(trainer, paced)
     trainer.train()
 
 
-def tune() -> Any:
-    """Load the settings that both processes get, without importing prefine."""
-    path = Path(__file__).parents[1] / "engine" / "tune.py"
-    spec = importlib.util.spec_from_file_location("tune", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def pairs_of(groups: list[world.Group]) -> list[tuple[list[int], list[int], list[int]]]:
-    """Every pair of each list: what a pairwise trainer must be given."""
+def rows_of(groups: list[world.Group]) -> list[list[list[int]]]:
+    """A prompt and its one response, or every pair of a list: what a pairwise trainer takes."""
     return [
-        (prompt, better, worse)
+        [prompt, *chosen]
         for prompt, responses in groups
-        for at, better in enumerate(responses)
-        for worse in responses[at + 1 :]
+        for chosen in combinations(responses, min(2, len(responses)))
     ]
 
 
@@ -78,24 +75,26 @@ def make_trainer(
     from torch.utils.data import SequentialSampler
 
     disable_progress_bars()
-    rows = [[world.to_text(part) for part in row] for row in pairs_of(groups)]
+    rows = rows_of(groups)
+    names = ["prompt", "completion"] if case["task"] == "sft" else ["prompt", "chosen", "rejected"]
     columns = {
-        "prompt": [prompt for prompt, _, _ in rows],
-        "chosen": [" " + chosen for _, chosen, _ in rows],
-        "rejected": [" " + rejected for _, _, rejected in rows],
+        name: [" " * (name != "prompt") + world.to_text(row[at]) for row in rows]
+        for at, name in enumerate(names)
     }
     shared = world.training_arguments(case, steps, folder / "trl")
-    shared["per_device_train_batch_size"] = len(rows) // steps
+    shared |= {"per_device_train_batch_size": len(rows) // steps, "max_length": None}
     given: dict[str, Any] = {
         "model": model, "train_dataset": Dataset.from_dict(columns), "processing_class": tokenizer,
         "peft_config": world.lora_config() if case["lora"] else None,
     }  # fmt: skip
     if case["task"] == "reward":
-        base, args = trl.RewardTrainer, trl.RewardConfig(**shared, max_length=None)
+        base, args = trl.RewardTrainer, trl.RewardConfig(**shared)
+    elif case["task"] == "sft":
+        base, args = trl.SFTTrainer, trl.SFTConfig(**shared, completion_only_loss=True)
     else:
         base = trl.DPOTrainer
         cached = case["reference"] == "cached"
-        args = trl.DPOConfig(**shared, max_length=None, beta=0.1, precompute_ref_log_probs=cached)
+        args = trl.DPOConfig(**shared, beta=0.1, precompute_ref_log_probs=cached)
         if not cached and not case["lora"]:
             given["ref_model"] = world.make_model(case)
 
@@ -108,13 +107,16 @@ def make_trainer(
 
 def check_tokens(case: Any, data: Any, groups: list[world.Group]) -> None:
     """Stop unless TRL trains on exactly the tokens of the case."""
-    for row, (prompt, better, worse) in zip(data, pairs_of(groups), strict=True):
+    for row, (prompt, *responses) in zip(data, rows_of(groups), strict=True):
         if case["task"] == "reward":
             found = [row["chosen_ids"], row["rejected_ids"]]
-            meant = [prompt + better, prompt + worse]
+            meant = [prompt + response for response in responses]
+        elif case["task"] == "sft":
+            found = [row["input_ids"], row["labels"]]
+            meant = [prompt + responses[0], [-100] * len(prompt) + responses[0]]
         else:
             found = [row["prompt_ids"], row["chosen_ids"], row["rejected_ids"]]
-            meant = [prompt, better, worse]
+            meant = [prompt, *responses]
         if [list(part) for part in found] != meant:
             raise SystemExit("TRL's tokens are not those of the case")
 

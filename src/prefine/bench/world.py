@@ -4,6 +4,7 @@ Both sides' processes use this file; it imports nothing of prefine. A word is a 
 and responses have the lengths that the case says.
 """
 
+import importlib.util
 import random
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,23 @@ PRESETS: dict[str, dict[str, Any]] = {
     "d4k": {"vocab_size": 4096, "num_hidden_layers": 12},
     "s32k": {"vocab_size": 32000, "num_hidden_layers": 8},
     "s151k": {"vocab_size": 151936, "num_hidden_layers": 8, "tie_word_embeddings": True},
+    "m1b": {
+        "vocab_size": 128256, "num_hidden_layers": 16, "hidden_size": 2048,
+        "intermediate_size": 8192, "num_attention_heads": 32, "num_key_value_heads": 8,
+        "tie_word_embeddings": True, "initializer_range": 0.02,
+    },
+    "m8b": {
+        "vocab_size": 128256, "num_hidden_layers": 32, "hidden_size": 4096,
+        "intermediate_size": 14336, "num_attention_heads": 32, "num_key_value_heads": 8,
+        "initializer_range": 0.02,
+    },
     "tiny": {
         "vocab_size": 64, "num_hidden_layers": 2, "hidden_size": 16, "intermediate_size": 32,
         "num_attention_heads": 2, "num_key_value_heads": 1,
     },
 }  # fmt: skip
-"""Shapes of Qwen2: a head of 8% of the products, as in a 7B model; of half; of four fifths."""
+"""Shapes of Qwen2: a head of 8% of the products, as in a 7B model; of half; of four fifths; then
+those of models of 1.2 and 8 billion parameters."""
 
 SHAPE = {
     "hidden_size": 384, "intermediate_size": 1024, "num_attention_heads": 6,
@@ -33,6 +45,17 @@ Group = tuple[list[int], list[list[int]]]
 """A prompt's tokens, and those of its responses, best first."""
 
 
+def tune() -> None:
+    """Apply the settings of `engine.tune` without importing prefine."""
+    path = Path(__file__).parents[1] / "engine" / "tune.py"
+    spec = importlib.util.spec_from_file_location("tune", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.tune()
+
+
 def make_model(case: dict[str, Any], seed: int = 1234) -> Any:
     """Return the model of a case; equal weights for equal cases and seeds, in any process."""
     import torch
@@ -44,7 +67,18 @@ def make_model(case: dict[str, Any], seed: int = 1234) -> Any:
     config = Qwen2Config(**{**SHAPE, **PRESETS[case["preset"]], **labels})
     config._attn_implementation = "sdpa"
     kind = Qwen2ForSequenceClassification if reward else Qwen2ForCausalLM
-    return kind(config).float()
+    with torch.device(case["device"]):
+        model = kind(config)
+    return model.bfloat16() if case["precision"] == "bfloat16" else model.float()
+
+
+def owned_bytes(case: dict[str, Any], model: Any) -> int:
+    """Return the bytes of a model's weights, and of gradients and AdamW's state if trained."""
+    trains = case["task"] != "score"
+    return sum(
+        p.numel() * p.element_size() * (4 if trains and p.requires_grad else 1)
+        for p in model.parameters()
+    )
 
 
 def lora_config() -> Any:
@@ -107,7 +141,8 @@ def training_arguments(case: dict[str, Any], steps: int, folder: Path) -> dict[s
         "output_dir": str(folder), "max_steps": steps, "learning_rate": 1e-5,
         "lr_scheduler_type": "constant", "warmup_steps": 0, "weight_decay": 0.0,
         "max_grad_norm": 1.0, "optim": "adamw_torch_fused", "logging_strategy": "no",
-        "report_to": "none", "save_strategy": "no", "disable_tqdm": True, "use_cpu": True,
-        "bf16": False, "gradient_checkpointing": case["checkpointing"], "seed": 0,
+        "report_to": "none", "save_strategy": "no", "disable_tqdm": True,
+        "use_cpu": case["device"] == "cpu", "bf16": case["precision"] == "mixed",
+        "gradient_checkpointing": case["checkpointing"], "seed": 0,
         "dataloader_num_workers": 0, "dataloader_pin_memory": False,
     }  # fmt: skip

@@ -1,11 +1,13 @@
-"""`prefine bench`: speed and memory beside TRL, on the same work."""
+"""`prefine bench`: speed and memory beside others, on the same work."""
 
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
+
+from prefine.errors import ConfigError
 
 
 def bench(
@@ -17,53 +19,124 @@ def bench(
         int | None, typer.Option(min=1, help="Pairs of steps that are timed: 7, or 3 with --quick.")
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each side.")] = 2,
+    device: Annotated[
+        Literal["cpu", "cuda"], typer.Option(help="Whose cases; `cuda` has its own.")
+    ] = "cpu",
     trl_python: Annotated[
         Path, typer.Option(help="A Python that has TRL 1.16; `make bench` makes one.")
     ] = Path(".venv-trl/bin/python"),
     out: Annotated[
         Path | None, typer.Option(help="File of the figures; cases in it are not run again.")
     ] = None,
-    list_cases: Annotated[bool, typer.Option("--list", help="List the cases and stop.")] = False,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(help="Earlier figures; fail where a case is clearly slower than there."),
+    ] = None,
+    list_cases: Annotated[
+        bool, typer.Option("--list", help="List the cases with their goals and stop.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Time prefine and TRL in turn on the same steps, after checking that they compute the same."""
-    from prefine.bench.cases import CASES, QUICK
+    """Time prefine and others in turn on the same steps, after checking that they agree."""
+    from prefine.bench.cases import CASES, QUICK, described
 
+    of_device = [name for name in CASES if CASES[name][0].device == device]
     if list_cases:
-        typer.echo("\n".join(CASES))
+        typer.echo("\n".join(map(described, of_device)))
         return
-    from prefine.bench.figures import figures, machine, picture, show
-    from prefine.bench.run import run_case
-    from prefine.errors import ConfigError
-    from prefine.storage import atomic_text, write_json
-
     if case and quick:
         raise ConfigError("--quick chooses the cases itself. Give --case or --quick.")
+    if quick and device != "cpu":
+        raise ConfigError("--quick has cases of the CPU alone. Leave it or --device out.")
+    names = case or (list(QUICK) if quick else of_device)
+    _check(names, of_device, device, trl_python)
     timed = pairs or (3 if quick else 7)
-    names = case or (list(QUICK) if quick else list(CASES))
-    unknown = [name for name in names if name not in CASES]
+    earlier = None if baseline is None else _read(baseline)
+    results = _run(names, trl_python=trl_python, pairs=timed, threads=threads, out=out)
+    _tell(results, earlier, as_json=as_json, device=device)
+
+
+def _check(names: list[str], known: list[str], device: str, trl_python: Path) -> None:
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise ConfigError(f"There is no case {unknown[0]!r}. Known: {', '.join(CASES)}.")
+        raise ConfigError(
+            f"There is no case {unknown[0]!r} of --device {device}. Known: {', '.join(known)}."
+        )
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ConfigError("--device cuda needs a GPU that torch can use; there is none here.")
     if not trl_python.exists():
         raise ConfigError(
             f"{trl_python}: no such Python. TRL is timed in an environment of its own: "
             "run `make bench`, or name a Python that has TRL 1.16 with --trl-python."
         )
-    earlier = json.loads(out.read_text(encoding="utf-8"))["cases"] if out and out.exists() else []
-    if any((made["threads"], made["speed"]["n"]) != (threads, timed) for made in earlier):
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file of earlier figures.")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _run(
+    names: list[str], *, trl_python: Path, pairs: int, threads: int, out: Path | None
+) -> list[dict[str, Any]]:
+    from prefine.bench.cases import CASES
+    from prefine.bench.figures import machine
+    from prefine.bench.table import picture
+    from prefine.storage import atomic_text, write_json
+
+    taken = {"threads": threads, "pairs": pairs}
+    held = _read(out) if out and out.exists() else {**taken, "cases": []}
+    if any(held.get(name) != value for name, value in taken.items()):
         raise ConfigError(
             f"{out} holds figures taken with another number of threads or pairs, which must not "
             "stand in one table with these. Name another --out."
         )
-    results = list(earlier)
+    results: list[dict[str, Any]] = held["cases"]
     for name in names:
         if any(made["name"] == name for made in results):
             continue
         print(f"{name} ...", file=sys.stderr, flush=True)
-        made = run_case(CASES[name][0], trl_python=str(trl_python), pairs=timed, threads=threads)
-        results.append(figures(name, made))
+        results.append(_figures(name, str(trl_python), pairs, threads))
         if out is not None:
-            write_json(out, {"machine": machine(), "cases": results})
+            on = machine(CASES[name][0].device)
+            write_json(out, {"machine": on, **taken, "cases": results})
             with atomic_text(out.with_suffix(".svg")) as handle:
                 handle.write(picture(results) + "\n")
-    typer.echo(json.dumps({"machine": machine(), "cases": results}) if as_json else show(results))
+    return results
+
+
+def _figures(name: str, trl_python: str, pairs: int, threads: int) -> dict[str, Any]:
+    from prefine.bench.cases import CASES
+    from prefine.bench.figures import figures, skipped
+    from prefine.bench.gemm import has_bfloat16
+    from prefine.bench.run import DoesNotFit, run_case
+
+    case = CASES[name][0]
+    if case.device == "cpu" and case.precision != "float32" and not has_bfloat16():
+        return skipped(name, "this processor has no bfloat16 units")
+    try:
+        made = run_case(case, trl_python=trl_python, pairs=pairs, threads=threads)
+    except DoesNotFit as error:
+        return skipped(name, str(error))
+    return figures(name, made)
+
+
+def _tell(
+    results: list[dict[str, Any]], earlier: dict[str, Any] | None, *, as_json: bool, device: str
+) -> None:
+    from prefine.bench.baseline import remarks, slower
+    from prefine.bench.figures import machine
+    from prefine.bench.table import show
+
+    on = machine(device)
+    worse = [] if earlier is None else slower(results, earlier)
+    told = [] if earlier is None else remarks(results, earlier, on["processor"])
+    for line in [*told, *worse]:
+        typer.echo(line, err=as_json)
+    typer.echo(json.dumps({"machine": on, "cases": results}) if as_json else show(results))
+    if worse:
+        raise typer.Exit(1)
