@@ -12,9 +12,12 @@ from prefine.scores import ItemScores, Needs
 Batch = dict[str, Any]
 """What `Adapter.collate` returns, moved to the device as a whole.
 
-`rows`: {name: [B, ...]} (`weight` always; 0 and `absent` True for filling rows);
+`rows`: {name: [B, ...]} (`weight` always; 0 and `absent` True for filling rows; what no row knows
+is left out);
 `index`: [B, K] positions of items, best first, -1 absent;
 `roles`: {role: [B]} position of the item with that role, -1 where a row lacks it;
+`complete`: the roles that no row lacks, and "" where no row of `index` lacks a response;
+`unlabelled`: how many rows that count have a response without a label;
 `items`: whatever the adapter needs to score the N items;
 `units`: [N] scored units of each item, known before it is scored;
 `reference`: [N] cached reference scores, where they are known;
@@ -65,6 +68,15 @@ class Adapter(Protocol):
 
     def prepare(self, view: Any) -> Prepared:
         """Encode a view once, before training; set rows aside with a reason, never silently."""
+        ...
+
+    def split(
+        self, rows: Sequence[Mapping[str, Any]], budget: int | None
+    ) -> Sequence[Sequence[Mapping[str, Any]]]:
+        """Cut encoded rows into parts that are computed one after the other.
+
+        A part has at most `budget` of what the adapter counts (tokens, say), or holds one row.
+        """
         ...
 
     def collate(self, rows: Sequence[Mapping[str, Any]]) -> Batch:

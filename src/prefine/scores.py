@@ -172,6 +172,8 @@ def gather(
     policy: ItemScores,
     reference: ItemScores | None = None,
     others: Mapping[str, ItemScores] | None = None,
+    *,
+    whole: bool | None = None,
     **rows: Any,
 ) -> Scores:
     """Gather flat item scores into rows.
@@ -181,6 +183,8 @@ def gather(
         policy: Scores of the N items under the policy.
         reference: The same under the reference, or None.
         others: Further models by name.
+        whole: Whether no response is absent, where that is known; the index is read otherwise,
+            for which a device must be waited for.
         **rows: The remaining fields of `Scores` (`weight`, `prob`, `columns`, ...).
 
     Returns:
@@ -194,6 +198,7 @@ def gather(
     """
     others = others or {}
     valid, at = index >= 0, index.clamp(min=0)
+    whole = bool(valid.all()) if whole is None else whole
 
     def fill(tensor: Tensor) -> Tensor:
         return torch.where(valid, tensor[at], torch.zeros((), dtype=tensor.dtype, device=at.device))
@@ -211,7 +216,7 @@ def gather(
         policy=fill(policy.value),
         length=fill(policy.length),
         reference=None if reference is None else fill(reference.value),
-        valid=None if bool(valid.all()) else valid,
+        valid=None if whole else valid,
         vector=None if policy.vector is None else policy.vector[at],
         others={name: fill(scores.value) for name, scores in others.items()},
         elements=elements,

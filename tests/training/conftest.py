@@ -51,14 +51,16 @@ def trainer(
     token_rows: Callable[..., list[dict[str, Any]]],
     tmp_path: Path,
 ) -> Callable[..., PreferenceTrainer]:
-    """Return `make(objective, rows=..., model=..., reference=..., **arguments)`."""
+    """Return `make(objective, rows=..., model=..., reference=..., layout=..., **arguments)`."""
 
     def make(objective: Any, **more: Any) -> PreferenceTrainer:
         rows = more.pop("rows", None) or token_rows(6)
         model = more.pop("model", None) or tiny_llama(initializer_range=0.1).double()
-        own = {
-            name: more.pop(name) for name in ("reference", "on_step", "callbacks") if name in more
-        }
+        adapter = CausalLM(tiny_tokenizer, layout=more.pop("layout", "padded"))
+        names = ("reference", "on_step", "callbacks", "token_budget", "offload")
+        own = {name: more.pop(name) for name in names if name in more}
+        if callable(own.get("reference")) and not hasattr(own["reference"], "identity"):
+            own["reference"] = own["reference"](adapter)
         evaluated = more.pop("eval_rows", None)
         values = {
             "per_device_train_batch_size": 2, "max_steps": 2, "learning_rate": 1e-2,
@@ -66,7 +68,7 @@ def trainer(
             "use_cpu": True, "save_strategy": "no", "logging_steps": 1, "seed": 0, **more,
         }  # fmt: skip
         return PreferenceTrainer(
-            model, adapter=CausalLM(tiny_tokenizer), objective=objective,
+            model, adapter=adapter, objective=objective,
             args=TrainingArguments(str(tmp_path / "checkpoints"), **values),
             train_dataset=EncodedRows(lambda _: rows, len(rows)),
             eval_dataset=evaluated and EncodedRows(lambda _: evaluated, len(evaluated)),

@@ -5,28 +5,23 @@ from typing import Any
 import pytest
 import torch
 
+from prefine.adapters.layout import lay_out
 from prefine.errors import ObjectiveError
 from prefine.objectives import dpo, kto
 from prefine.scores import ItemScores, Term
 from prefine.training.terms import term_rows, total_weights
 
 
-def batch(label: list[float], weight: list[float]) -> dict[str, Any]:
-    """Single responses; NaN is a label that nobody gave."""
-    count = len(label)
-    unknown = torch.full((count,), torch.nan, dtype=torch.float64)
-    rows = {
-        "weight": torch.tensor(weight, dtype=torch.float64),
-        "prob": unknown,
-        "margin": unknown,
-        "tie": torch.zeros(count, dtype=torch.bool),
-        "utility": unknown[:, None],
-        "label": torch.tensor(label, dtype=torch.float64)[:, None],
-        "rater": torch.zeros(count, dtype=torch.long),
-        "principal": torch.zeros(count, dtype=torch.long),
-    }
-    index = torch.arange(count)[:, None]
-    return {"rows": rows, "index": index, "roles": {}, "units": torch.ones(count)}
+def batch(label: list[float | None], weight: list[float]) -> dict[str, Any]:
+    """Single responses; None is a label that nobody gave."""
+    rows = [
+        {
+            "record": "r", "roles": ["response"], "prompt": [[4]], "response": [[5]],
+            "mask": [[1]], "label": [given], "weight": heavy,
+        }
+        for given, heavy in zip(label, weight, strict=True)
+    ]  # fmt: skip
+    return lay_out(rows, pad=0)
 
 
 def scores(count: int) -> ItemScores:
@@ -36,12 +31,10 @@ def scores(count: int) -> ItemScores:
 def test_a_row_that_nobody_judged_is_not_undesirable() -> None:
     term = Term("kto", kto(), ())
     with pytest.raises(ObjectiveError, match="kto needs a `label` for every row, but 1 of a batch"):
-        term_rows(batch([1.0, torch.nan], [1.0, 1.0]), term, scores(2), scores(2))
-    filled = term_rows(batch([1.0, torch.nan], [1.0, 0.0]), term, scores(2), scores(2))
+        term_rows(batch([1.0, None], [1.0, 1.0]), term, scores(2), scores(2))
+    filled = term_rows(batch([1.0, None], [1.0, 0.0]), term, scores(2), scores(2))
     assert filled.label is not None, "a row that only fills the batch needs none"
-    other = term_rows(
-        batch([torch.nan, torch.nan], [1.0, 1.0]), Term("dpo", dpo, ()), scores(2), None
-    )
+    other = term_rows(batch([None, None], [1.0, 1.0]), Term("dpo", dpo, ()), scores(2), None)
     assert other.label is None
 
 

@@ -66,6 +66,8 @@ def _lay_out(
         "rows": _row_tensors(rows, primary, width),
         "index": torch.tensor([row + [-1] * (width - len(row)) for row in primary]).long(),
         "roles": _role_tensors(roles),
+        "complete": _complete(primary, roles),
+        "unlabelled": sum(map(_lacks_label, rows, map(len, primary))),
         "items": place(items),
         "units": torch.tensor([_units(row, k) for row, k in items]).long(),
         "records": [str(row["record"]) for row in rows],
@@ -83,8 +85,21 @@ def _role_tensors(roles: Sequence[Mapping[str, int]]) -> dict[str, Tensor]:
 
 def _units(row: Mapping[str, Any], k: int) -> int:
     """Scored tokens of an item: the first token of all has nothing that predicts it."""
-    mask = row["mask"][k]
-    return int(sum(mask)) - int(not len(row["prompt"][k]) and bool(mask[:1] and mask[0]))
+    mask = np.asarray(row["mask"][k], dtype=np.bool_)
+    return int(np.count_nonzero(mask if len(row["prompt"][k]) else mask[1:]))
+
+
+def _complete(primary: Sequence[Sequence[int]], roles: Sequence[Mapping[str, int]]) -> list[str]:
+    """Roles that every row has, and "" where no row of the index lacks a response."""
+    every = set.intersection(*map(set, roles)) if roles else set()
+    return sorted(every | ({""} if len(set(map(len, primary))) == 1 else set()))
+
+
+def _lacks_label(row: Mapping[str, Any], responses: int) -> bool:
+    """Whether a row that counts has a response that nobody judged."""
+    labels = list(row.get("label") or [])[:responses]
+    counts = not row.get("absent") and row.get("weight") != 0
+    return counts and (len(labels) < responses or None in labels)
 
 
 def _packed(items: Items) -> PackedItems:
@@ -114,14 +129,16 @@ def _padded(items: Items, pad: int) -> dict[str, Tensor]:
 def _row_tensors(
     rows: Sequence[Mapping[str, Any]], primary: Sequence[Sequence[int]], width: int
 ) -> dict[str, Tensor]:
+    """What is known about rows, by name; what no row knows is left out."""
+
     def per_row(name: str, missing: float) -> Tensor:
         values = [row.get(name) for row in rows]
         return torch.tensor(
             [missing if value is None else float(value) for value in values], dtype=ROW_DTYPE
         )
 
-    def per_response(name: str, missing: float) -> Tensor:
-        table = torch.full((len(rows), width), missing, dtype=ROW_DTYPE)
+    def per_response(name: str) -> Tensor:
+        table = torch.full((len(rows), width), float("nan"), dtype=ROW_DTYPE)
         for b, row in enumerate(rows):
             values = row.get(name) or []
             for k in range(min(len(primary[b]), len(values))):
@@ -134,14 +151,13 @@ def _row_tensors(
     tensors: dict[str, Tensor] = {
         "weight": weight,
         "absent": absent,
-        "tie": torch.tensor([bool(row.get("tie")) for row in rows]),
         "rater": torch.tensor([int(row.get("rater", -1)) for row in rows]),
         "principal": torch.tensor([int(row.get("principal", -1)) for row in rows]),
         "seed": torch.tensor([int(row.get("seed", 0)) for row in rows]),
     }
-    nan = float("nan")
-    for name in ("prob", "margin"):
-        tensors[name] = per_row(name, nan)
-    tensors["utility"] = per_response("utility", nan)
-    tensors["label"] = per_response("label", nan)
+    found = {name: per_row(name, float("nan")) for name in ("prob", "margin")}
+    found |= {name: per_response(name) for name in ("utility", "label")}
+    tensors |= {name: values for name, values in found.items() if not values.isnan().all()}
+    if any(row.get("tie") for row in rows):
+        tensors["tie"] = torch.tensor([bool(row.get("tie")) for row in rows])
     return tensors

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 from torch import Tensor, nn
 
 from prefine.adapters.layout import lay_out
+from prefine.adapters.parts import split_rows
 from prefine.adapters.templates import ChatTemplate
 from prefine.adapters.text import TextEncoder, Truncate, prepare_text
 from prefine.engine import choose_layout
@@ -42,6 +43,12 @@ class TextAdapter:
         """Encode a view; see `adapters.text`."""
         encoder = TextEncoder(self.tokenizer, self._chat(), self.max_length, self.truncate)
         return prepare_text(encoder, view, name=f"{view.kind} view", progress=self.progress)
+
+    def split(
+        self, rows: Sequence[Mapping[str, Any]], budget: int | None
+    ) -> list[list[Mapping[str, Any]]]:
+        """Cut rows into parts of at most `budget` tokens; see `adapters.parts`."""
+        return split_rows(rows, budget, packed=self.layout == "packed")
 
     def collate(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
         """Lay the items of B encoded rows out as one batch."""

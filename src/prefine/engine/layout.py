@@ -8,7 +8,7 @@ prompt is repeated before its response: the same path, and nothing but packing.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,7 @@ class PackedItems:
         last: [N] each item's last token.
         units: [N] scored tokens of each item that something predicts.
         response_length: [N] scored tokens of each item's response.
+        width: Scored tokens of the longest item.
         layout: Who sees whom.
     """
 
@@ -91,16 +92,17 @@ class PackedItems:
     last: Tensor
     units: Tensor
     response_length: Tensor
+    width: int
     layout: Layout
 
     def to(self, device: Any, non_blocking: bool = False) -> "PackedItems":
         """Return the same items on another device."""
-        moved = {
-            name: getattr(self, name).to(device, non_blocking=non_blocking)
+        tensors = {
+            name: value.to(device, non_blocking=non_blocking)
             for name in self.__dataclass_fields__
-            if name != "layout"
+            if isinstance(value := getattr(self, name), Tensor)
         }
-        return PackedItems(**moved, layout=self.layout)
+        return replace(self, **tensors)
 
     @property
     def tokens(self) -> int:
@@ -149,6 +151,7 @@ def pack(items: Sequence[Item], *, share: bool = True) -> PackedItems:
     scored = [_scored(n, item, *starts[n]) for n, item in enumerate(parts)]
     source, target, item, slot = (_joined(column) for column in zip(*scored, strict=True))
     longest = max((len(prompt) + len(response) for prompt, response, _ in parts), default=0)
+    units = torch.bincount(item, minlength=len(parts))
     return PackedItems(
         _joined(ids)[None],
         _joined(positions)[None],
@@ -157,8 +160,9 @@ def pack(items: Sequence[Item], *, share: bool = True) -> PackedItems:
         item,
         slot,
         torch.tensor([_last(item, *starts[n]) for n, item in enumerate(parts)]),
-        torch.bincount(item, minlength=len(parts)),
+        units,
         torch.tensor([int(mask.sum()) for _, _, mask in parts]),
+        int(units.max()) if len(units) else 0,
         Layout(tuple(groups), longest),
     )
 

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from prefine.engine.layout import PackedItems
 from prefine.engine.linear_log_prob import Head, linear_log_prob
-from prefine.engine.tree_attention import packing
 from prefine.errors import EngineError
 
 
@@ -19,19 +18,27 @@ def hidden_states(model: nn.Module, items: PackedItems) -> Tensor:
     """
     trunk: Any = base_of(model).base_model
     items.layout.calls = 0
-    with packing():
-        out = trunk(
-            input_ids=items.input_ids,
-            position_ids=items.position_ids,
-            use_cache=False,
-            layout=items.layout,
-        ).last_hidden_state
+    out = trunk(
+        input_ids=items.input_ids,
+        attention_mask=_made(items.input_ids),
+        position_ids=items.position_ids,
+        use_cache=False,
+        layout=items.layout,
+    ).last_hidden_state
     layers = int(trunk.config.get_text_config().num_hidden_layers)
     if items.layout.calls != layers:
         raise EngineError(
             f"attention that asks for the layout {items.layout.calls} times in {layers} layers"
         )
     return out[0]
+
+
+def _made(ids: Tensor) -> Tensor:
+    """A mask that is ready made for transformers, which then makes none and reads no position.
+
+    Attention that is given a layout does not read it.
+    """
+    return torch.ones((1, 1, 1, 1), dtype=torch.bool, device=ids.device)
 
 
 def token_log_probs(
@@ -76,12 +83,10 @@ def head_of(model: nn.Module) -> Head:
 
 def table(items: PackedItems, values: Tensor) -> Tensor:
     """Return [N, L] the values of scored tokens by item; 0 beyond an item's own."""
-    width = int(items.units.max()) if len(items.units) else 0
-    laid_out = values.new_zeros((len(items.units), width))
+    laid_out = values.new_zeros((len(items.units), items.width))
     return laid_out.index_put((items.item, items.slot), values)
 
 
 def table_mask(items: PackedItems) -> Tensor:
     """Return [N, L], true where an item has a scored token."""
-    width = int(items.units.max()) if len(items.units) else 0
-    return torch.arange(width, device=items.units.device) < items.units[:, None]
+    return torch.arange(items.width, device=items.units.device) < items.units[:, None]

@@ -10,9 +10,6 @@ own; a mask over the whole row, which grows with its square, is never made.
 """
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -25,8 +22,6 @@ from prefine.errors import EngineError
 NAME = "prefine_tree_over_{}"
 READ = {"position_ids", "cache_position", "use_cache", "output_attentions", "is_causal"}
 """Keywords that a model may pass on and that change nothing here."""
-
-_packing: ContextVar[bool] = ContextVar("packing", default=False)
 
 
 def over(implementation: str) -> str:
@@ -43,29 +38,14 @@ def over(implementation: str) -> str:
     if implementation not in ("sdpa", "eager"):
         raise EngineError(f"{implementation} attention")
     name = NAME.format(implementation)
-    mask = ALL_MASK_ATTENTION_FUNCTIONS[implementation]
-
-    def make_mask(*args: Any, **kwargs: Any) -> Any:
-        return None if _packing.get() else mask(*args, **kwargs)
-
     AttentionInterface.register(name, _attend_over(implementation))
-    AttentionMaskInterface.register(name, make_mask)
+    AttentionMaskInterface.register(name, ALL_MASK_ATTENTION_FUNCTIONS[implementation])
     return name
 
 
 def is_registered(implementation: str) -> bool:
     """Whether an attention implementation is one of `over`."""
     return implementation.startswith(NAME.format(""))
-
-
-@contextmanager
-def packing() -> Iterator[None]:
-    """Within, models make no attention masks: the layout says who sees whom."""
-    token = _packing.set(True)
-    try:
-        yield
-    finally:
-        _packing.reset(token)
 
 
 def _attend_over(implementation: str) -> Any:

@@ -1,11 +1,13 @@
 """Guards of a training step: what would make its numbers wrong stops the run, culprit named."""
 
+import math
+from collections.abc import Sequence
+
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from prefine.errors import NonFiniteError, ReferenceMismatch
-from prefine.protocols import Batch
-from prefine.scores import ItemScores, Scores
+from prefine.scores import Scores
 from prefine.training.reference import Reference
 
 
@@ -41,16 +43,30 @@ def check_step_zero(
         )
 
 
-def check_finite(loss: Tensor, policy: ItemScores, batch: Batch, step: int) -> None:
-    """Raise `NonFiniteError` with the records of the batch unless its loss is finite."""
-    if bool(torch.isfinite(loss)):
+def refuse_infinite_loss(found: Sequence[float], *, records: Sequence[str], step: int) -> None:
+    """Raise `NonFiniteError` with the records of a batch unless its loss is finite.
+
+    Args:
+        found: The loss, then the scores of the batch's items.
+        records: Ids of the batch's records.
+        step: Optimizer steps before it.
+    """
+    loss, *values = found
+    if math.isfinite(loss):
         return
-    values = policy.value.detach()
-    bad = (~torch.isfinite(values)).nonzero().flatten().tolist()
-    low, high = float(values.nan_to_num().min()), float(values.nan_to_num().max())
+    finite = [value for value in values if math.isfinite(value)]
+    others = f"; the others lie in [{min(finite):.4g}, {max(finite):.4g}]" if finite else ""
     raise NonFiniteError(
-        f"step {step}: the loss is {float(loss.detach()):g}. Records: "
-        f"{', '.join(batch.get('records', [])[:8]) or 'unknown'}. Scores that are not finite: "
-        f"{len(bad)} of {len(values)}; the others lie in [{low:.4g}, {high:.4g}]. Lower the "
-        "learning rate, or look at these records."
+        f"step {step}: the loss is {loss:g}. Records: {', '.join(records[:8]) or 'unknown'}. "
+        f"Scores that are not finite: {len(values) - len(finite)} of {len(values)}{others}. Lower "
+        "the learning rate, or look at these records."
     )
+
+
+def refuse_infinite_gradient(found: Sequence[float], *, step: int) -> None:
+    """Raise `NonFiniteError` unless the gradient's norm is finite."""
+    if not math.isfinite(found[0]):
+        raise NonFiniteError(
+            f"step {step}: the gradient's norm is {found[0]:g}. Lower the learning rate, or train "
+            "in float32."
+        )

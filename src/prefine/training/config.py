@@ -95,6 +95,9 @@ class RunConfig(_Strict):
         truncate: What happens to longer rows.
         layout: `packed` rows compute each prompt once for all its responses; `padded` rows do not;
             `auto` packs where a check of the model finds both equal.
+        token_budget: Most tokens computed at once on a device; null for no limit. A micro-batch
+            with more is computed in parts, which changes memory, never the loss.
+        offload_activations: Whether activations wait for the backward pass in the host's memory.
         dtype: Precision of the weights.
         lora: Adapters, or null for full fine-tuning.
         seed: Seed of everything random.
@@ -116,6 +119,8 @@ class RunConfig(_Strict):
     max_length: int | None = Field(default=1024, ge=2)
     truncate: Literal["prompt_left", "error", "drop"] = "prompt_left"
     layout: Literal["auto", "packed", "padded"] = "auto"
+    token_budget: int | None = Field(default=16384, ge=1)
+    offload_activations: bool = False
     dtype: Literal["float32", "bfloat16", "float16", "float64", "auto"] = "float32"
     lora: LoraConfig | None = None
     seed: int = 0

@@ -52,7 +52,8 @@ def _gradient(
             return None
         if parts[0].ndim == 2:
             parts = [pad(part, (0, width - part.shape[1]), value=fill) for part in parts]
-        return trainer.accelerator.gather(torch.cat(parts).contiguous())  # type: ignore[return-value]
+        mine = trainer.accelerator.pad_across_processes(torch.cat(parts), pad_index=fill)  # type: ignore[arg-type]
+        return trainer.accelerator.gather(mine.contiguous())  # type: ignore[return-value,union-attr]
 
     weight = whole("weight", 0.0)
     assert weight is not None
@@ -70,7 +71,7 @@ def _gradient(
     with torch.enable_grad():
         loss = term.objective(batch.rows(present)).mean()
         (gradient,) = torch.autograd.grad(loss, leaf)
-    start = trainer.args.process_index * sum(sizes)
+    start = trainer.args.process_index * (len(gradient) // trainer.args.world_size)
     mine = gradient[start : start + sum(sizes)].split(sizes)
     cut = [part[:, : s.policy.shape[1]] for part, s in zip(mine, scores, strict=True)]
     return cut, loss.detach()

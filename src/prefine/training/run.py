@@ -160,7 +160,7 @@ def prepare(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Pla
     if config.lora is not None:
         model = _with_lora(model, config, reward=isinstance(adapter, SequenceReward))
     adapter, note = _laid_out(config, adapter, model)
-    data.notes += [note] if note else []
+    data.notes += [note for note in (note, _about_memory(config)) if note]
     return Plan(config, objective, declared, adapter, model, tokenizer, data, folder)
 
 
@@ -175,6 +175,22 @@ def _laid_out(config: RunConfig, adapter: Any, model: Any) -> tuple[Any, str]:
     if config.layout == "packed":
         raise ConfigError(f"layout=packed: {choice.reason}. Leave it at auto.")
     return adapter, f"prompts are computed once for each response: {choice.reason}"
+
+
+def _about_memory(config: RunConfig) -> str:
+    """What is to be said about the options that bound memory.
+
+    Raises:
+        ConfigError: If there is nothing to move activations away from.
+    """
+    if config.offload_activations and not torch.accelerator.is_available():
+        raise ConfigError(
+            "offload_activations moves activations from an accelerator to the host's memory, but "
+            "this machine has no accelerator. Set training.gradient_checkpointing=true instead."
+        )
+    if uses_fsdp() and config.token_budget is not None:
+        return "token_budget is not used under FSDP, whose processes compute equally many parts"
+    return ""
 
 
 def describe(plan: Plan, reference: Identity) -> dict[str, Any]:
@@ -224,6 +240,8 @@ def _run(
         train_dataset=plan.data.train,
         eval_dataset=plan.data.held_out,
         reference=reference,
+        token_budget=None if uses_fsdp() else plan.config.token_budget,
+        offload=plan.config.offload_activations,
         on_step=folder.append,
         processing_class=plan.tokenizer,
         callbacks=[],

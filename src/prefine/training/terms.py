@@ -28,9 +28,10 @@ def term_rows(batch: Batch, term: Term, policy: ItemScores, reference: ItemScore
 
     def known(name: str) -> Tensor | None:
         """None where nothing is known; NaN stays where a single row or response is unknown."""
-        values = rows[name]
-        return None if bool(values.isnan().all()) else values.to(dtype)
+        values = rows.get(name)
+        return None if values is None else values.to(dtype)
 
+    _refuse_unlabelled(batch, term)
     index = _index(batch, term)
     weight = _weight(batch, term, index, policy.length)
     columns: dict[str, Any] = {name: rows[name] for name in ("rater", "principal")}
@@ -41,27 +42,23 @@ def term_rows(batch: Batch, term: Term, policy: ItemScores, reference: ItemScore
         index,
         policy,
         reference,
+        whole=set(term.roles or [""]) <= set(batch["complete"]),
         weight=weight,
         prob=known("prob"),
         margin=known("margin"),
-        tie=rows["tie"] if bool(rows["tie"].any()) else None,
+        tie=rows.get("tie"),
         utility=known("utility"),
-        label=_labels(known("label"), weight, term),
+        label=None if "label" not in rows else rows["label"] > 0.5,
         columns=columns,
     )
 
 
-def _labels(label: Tensor | None, weight: Tensor, term: Term) -> Tensor | None:
-    """[B, K] whether a response is desirable."""
-    if label is None:
-        return None
-    missing = label.isnan().any(1) & (weight > 0)
-    if "label" in spec(term.objective).needs.required and bool(missing.any()):
+def _refuse_unlabelled(batch: Batch, term: Term) -> None:
+    if batch["unlabelled"] and "label" in spec(term.objective).needs.required:
         raise ObjectiveError(
-            f"{term.name} needs a `label` for every row, but {int(missing.sum())} of a batch have "
+            f"{term.name} needs a `label` for every row, but {batch['unlabelled']} of a batch have "
             "none. Nobody judged them, so they are neither good nor bad: leave them out."
         )
-    return label > 0.5
 
 
 def total_weights(batches: Sequence[Batch], terms: Sequence[Term]) -> Tensor:

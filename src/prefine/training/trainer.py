@@ -7,6 +7,7 @@ checkpoints that are whole or absent.
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,13 +19,19 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from prefine.adapters import bind
 from prefine.engine.layout import PackedItems
-from prefine.errors import ConfigError, NonFiniteError, ObjectiveError
+from prefine.errors import ConfigError, ObjectiveError
 from prefine.objectives.declare import Loss, Spec, Stateful, name_of, spec
 from prefine.protocols import Adapter, Batch
 from prefine.scores import ItemScores, Needs, Scores, Term
+from prefine.training.ahead import Ahead
 from prefine.training.checkpoints import load_objective, save_whole
-from prefine.training.checks import check_finite, check_step_zero
+from prefine.training.checks import (
+    check_step_zero,
+    refuse_infinite_gradient,
+    refuse_infinite_loss,
+)
 from prefine.training.coupled import coupled_gradients
+from prefine.training.later import Later
 from prefine.training.metrics import Sums, add_sums, finish, metric_sums
 from prefine.training.moving_reference import MovingReference
 from prefine.training.reference import NoReference, Reference, evaluating, without_dropout
@@ -36,6 +43,9 @@ OnStep = Callable[[dict[str, Any]], None]
 
 WHOLE = {"log_softmax"}
 """Elements of the reference that the adapter compares the policy with, and nothing else reads."""
+
+STEPS_AHEAD = 2
+"""Steps whose batches are made while another is computed."""
 
 
 class PreferenceTrainer(Trainer):
@@ -52,6 +62,9 @@ class PreferenceTrainer(Trainer):
         train_dataset: `EncodedRows`.
         eval_dataset: `EncodedRows`, or several by name.
         reference: A `Reference`; none by default.
+        token_budget: Most tokens computed at once on a device; a micro-batch with more is computed
+            in parts (see `adapters.parts`). None for no limit.
+        offload: Whether activations wait for the backward pass in the host's memory.
         on_step: Called with one row of metrics after every optimizer step and evaluation.
         **kwargs: Passed to `transformers.Trainer` (callbacks, optimizers, ...).
 
@@ -71,6 +84,8 @@ class PreferenceTrainer(Trainer):
         train_dataset: EncodedRows | None = None,
         eval_dataset: EncodedRows | dict[str, EncodedRows] | None = None,
         reference: Reference | None = None,
+        token_budget: int | None = None,
+        offload: bool = False,
         on_step: OnStep | None = None,
         **kwargs: Any,
     ) -> None:
@@ -79,7 +94,7 @@ class PreferenceTrainer(Trainer):
         super().__init__(
             bind(model, adapter),  # type: ignore[arg-type]
             args,
-            data_collator=adapter.collate,  # type: ignore[arg-type]
+            data_collator=partial(_in_parts, adapter, token_budget),  # type: ignore[arg-type]
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,  # type: ignore[arg-type]
             **kwargs,
@@ -92,7 +107,11 @@ class PreferenceTrainer(Trainer):
         self.on_step = on_step or (lambda row: None)
         self._state_sums: dict[int, dict[str, Tensor]] = {}
         self._sums: dict[str, Sums] = {"train": {}, "eval": {}}
-        self._grad_norm: float | None = None
+        self._grad_norm: Tensor | None = None
+        self._last: dict[str, float] = {}
+        self._offload = offload
+        self._ahead: tuple[Any, Ahead] | None = None
+        self.later = Later(lag=int(self.args.device.type != "cpu"))
         self._check_objective()
         self.add_callback(_AfterStep(self))
 
@@ -129,18 +148,21 @@ class PreferenceTrainer(Trainer):
 
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: torch.device
-    ) -> tuple[list[Batch], Tensor]:
+    ) -> tuple[list[list[Batch]], Tensor]:
         """See every micro-batch of a step before its first forward.
 
         Returns:
-            The micro-batches and [T] the global sum of weights of each term.
+            The micro-batches, each in parts, and [T] the global sum of weights of each term.
         """
-        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        batches = [self._prepare_inputs(batch) for batch in batches]
-        self._observe_before(batches)
-        totals = self._all_reduce(total_weights(batches, self.terms))
+        if self._ahead is None or self._ahead[0] is not epoch_iterator:
+            self._ahead = (epoch_iterator, Ahead(epoch_iterator, STEPS_AHEAD * num_batches))
+        drawn, _ = super().get_batch_samples(self._ahead[1], num_batches, device)
+        batches: list[list[Batch]] = [cast(Any, self._prepare_inputs(parts)) for parts in drawn]
+        parts = [part for batch in batches for part in batch]
+        self._observe_before(parts)
+        totals = self._all_reduce(total_weights(parts, self.terms))
         if any(declared.coupled for declared in self.specs):
-            coupled_gradients(self, batches)
+            coupled_gradients(self, parts)
         return batches, totals
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
@@ -148,7 +170,33 @@ class PreferenceTrainer(Trainer):
         if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
             return
-        super()._run_epoch(*args, **kwargs)
+        try:
+            super()._run_epoch(*args, **kwargs)
+        finally:
+            if self._ahead is not None:
+                self._ahead[1].close()
+            self._ahead = None
+
+    def training_step(
+        self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None
+    ) -> Tensor:
+        """Run forward and backward of a micro-batch, part by part; gradients travel once."""
+        *first, last = inputs
+        losses: list[Tensor] = []
+        with self.accelerator.no_sync(model) if first else nullcontext():
+            for part in first:
+                losses.append(super().training_step(model, part, num_items_in_batch))
+        losses.append(super().training_step(model, last, num_items_in_batch))
+        return torch.stack(losses).sum()
+
+    def compute_loss_context_manager(self) -> Any:
+        """Add to transformers' own: what the forward saves may wait in the host's memory."""
+        stack = ExitStack()
+        stack.enter_context(super().compute_loss_context_manager())
+        if self._offload:
+            pinned = torch.accelerator.is_available()
+            stack.enter_context(torch.autograd.graph.save_on_cpu(pin_memory=pinned))
+        return stack
 
     def _observe_before(self, batches: Sequence[Batch]) -> None:
         for term in self.terms:
@@ -219,7 +267,10 @@ class PreferenceTrainer(Trainer):
                 total, scale = num_items_in_batch[t], float(self.args.world_size)
             total_loss = total_loss + term.coefficient * scale * share / _positive(total)
             self._record(model, term, t, scores, losses)
-        check_finite(total_loss, policy, inputs, self.state.global_step)
+        self.later.read(
+            torch.cat([total_loss.detach().double()[None], policy.value.detach().double()]),
+            partial(refuse_infinite_loss, records=inputs["records"], step=self.state.global_step),
+        )
         return (total_loss, {}) if return_outputs else total_loss
 
     def _weighted(self, scores: Scores, losses: Tensor, batch: Batch, term: Term) -> Tensor:
@@ -261,50 +312,67 @@ class PreferenceTrainer(Trainer):
                 term.objective.update(reduced)
         if isinstance(self.reference, MovingReference):
             self.reference.follow(cast(nn.Module, self.model), self.state.global_step)
-        values = self._drain("train")
-        row: dict[str, Any] = {"step": self.state.global_step, "epoch": self.state.epoch, **values}
-        if self._grad_norm is not None:
-            row["grad_norm"] = self._grad_norm
-        row["learning_rate"] = self._get_learning_rate()
+        at = {"step": self.state.global_step, "epoch": self.state.epoch}
+        after = {"learning_rate": self._get_learning_rate()}
+        self._drain("train", partial(self._show_step, at, after))
+        self.later.turn()
+
+    def _show_step(
+        self, at: Mapping[str, Any], after: Mapping[str, Any], values: dict[str, float]
+    ) -> None:
         if self.args.process_index == 0:
-            self.on_step(row)
+            self.on_step({**at, **values, **after})
         self._last = values
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add our own means to what is logged, in place, so that early stopping sees them."""
+        self.later.flush()
         prefix = next(
             (k[: -len("_loss")] for k in logs if k.endswith("_loss") and k != "train_loss"), None
         )
         if prefix is not None and prefix.startswith("eval"):
-            values = self._drain("eval")
+            values: dict[str, float] = {}
+            self._drain("eval", values.update)
+            self.later.flush()
             logs.update({f"{prefix}_{name}": value for name, value in values.items()})
             if self.args.process_index == 0:
                 named = {f"{prefix}_{name}": value for name, value in values.items()}
                 self.on_step({"step": self.state.global_step, **named})
         elif "loss" in logs:
-            logs.update({k: v for k, v in getattr(self, "_last", {}).items() if k != "loss"})
+            logs.update({k: v for k, v in self._last.items() if k != "loss"})
         super().log(logs, start_time)
 
-    def _drain(self, kind: str) -> dict[str, float]:
+    def _drain(self, kind: str, use: Callable[[dict[str, float]], None]) -> None:
+        """Give `use` the means of what was summed since the last call, once they can be read."""
         sums, self._sums[kind] = self._sums[kind], {}
-        values = finish({name: self._all_reduce(value) for name, value in sorted(sums.items())})
-        if len(self.terms) > 1:
-            losses = [(t.coefficient, values.get(f"{t.name}/loss")) for t in self.terms]
-            values["loss"] = sum(c * loss for c, loss in losses if loss is not None)
-        return values
+        names = sorted(sums)
+        sizes = [len(sums[name]) for name in names]
+        summed = [self._all_reduce(torch.cat([sums[name] for name in names]))] if names else []
+        norm = [] if kind == "eval" or self._grad_norm is None else [self._grad_norm]
+
+        def read(found: Sequence[float]) -> None:
+            parts = torch.tensor(found[: sum(sizes)], dtype=torch.float64).split(sizes)
+            values = finish(dict(zip(names, parts, strict=True)))
+            if len(self.terms) > 1:
+                losses = [(t.coefficient, values.get(f"{t.name}/loss")) for t in self.terms]
+                values["loss"] = sum(c * loss for c, loss in losses if loss is not None)
+            use(values | ({"grad_norm": found[-1]} if norm else {}))
+
+        if summed or norm:
+            self.later.read(torch.cat([*summed, *norm]), read)
 
     def prediction_step(
         self,
         model: nn.Module,
-        inputs: Batch,
+        inputs: Any,
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
     ) -> tuple[Tensor, None, None]:
         """Score a batch without gradient; means come from our own weighted sums."""
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
-            loss = self.compute_loss(model, inputs)
-        return loss.detach(), None, None
+            losses = [self.compute_loss(model, part) for part in inputs]
+        return torch.stack(losses).mean().detach(), None, None
 
     # ---------------------------------------------------------------- checks
 
@@ -346,21 +414,16 @@ class PreferenceTrainer(Trainer):
         )
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
-        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
-        self._grad_norm = float(cast(float, norm))
-        if not torch.isfinite(torch.tensor(self._grad_norm)):
-            raise NonFiniteError(
-                f"step {self.state.global_step}: the gradient's norm is {self._grad_norm:g}. Lower "
-                "the learning rate, or train in float32."
-            )
+        norm: Any = super()._get_grad_norm(model, grad_norm=grad_norm)
+        whole = norm.full_tensor() if hasattr(norm, "full_tensor") else torch.as_tensor(norm)
+        self._grad_norm = found = whole.detach().double().reshape(1)
+        check = partial(refuse_infinite_gradient, step=self.state.global_step)
+        self.later.read(found, check)
         return norm
 
-    def floating_point_ops(self, inputs: Batch) -> int:
+    def floating_point_ops(self, inputs: Any) -> int:
         """Return 6 times parameters times tokens, the usual count for forward and backward."""
-        if not isinstance(inputs, Mapping) or "items" not in inputs:
-            return 0
-        items = inputs["items"]
-        tokens = getattr(items, "tokens", None) or int(items["attention_mask"].sum())
+        tokens = sum(_tokens(part["items"]) for part in inputs if "items" in part)
         return 6 * tokens * sum(p.numel() for p in self.policy.parameters())
 
     def _prepare_input(self, data: Any) -> Any:
@@ -374,6 +437,7 @@ class PreferenceTrainer(Trainer):
     # ---------------------------------------------------------------- checkpoints
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        self.later.flush()  # what is not finite is never saved
         states = [
             term.objective.state_dict()
             for term in self.terms
@@ -398,6 +462,22 @@ class _AfterStep(TrainerCallback):
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         self.trainer.finish_step()
+
+    def on_train_end(self, *_: Any, **__: Any) -> None:
+        self.trainer.later.flush()
+
+
+def _in_parts(
+    adapter: Adapter, budget: int | None, rows: Sequence[Mapping[str, Any]]
+) -> list[Batch]:
+    """Lay rows out in parts. Rows that only fill a batch up are left out where others are left."""
+    present = [row for row in rows if not row.get("absent")]
+    return [adapter.collate(part) for part in adapter.split(present or rows[:1], budget)]
+
+
+def _tokens(items: Any) -> int:
+    """What the model computes of a batch's items, padding included."""
+    return items.tokens if isinstance(items, PackedItems) else items["input_ids"].numel()
 
 
 def _as_terms(objective: Loss | Sequence[Term]) -> list[Term]:
