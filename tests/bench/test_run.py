@@ -54,6 +54,8 @@ def test_both_sides_do_the_same_work(case: Case) -> None:
     """Equal tokens, loss and gradients, or scores; then steps in turn, each with its figures."""
     made = run_case(case, trl_python=sys.executable, pairs=2, threads=1)
     assert made["agreement"]
+    assert sum(made["profile"].values()) == pytest.approx(1)
+    assert made["profile"]["products"] > 0
     for side in made["sides"].values():
         assert len(side["steps"]) == 2
         assert all(step["seconds"] > 0 and step["peak"] > 0 for step in side["steps"])

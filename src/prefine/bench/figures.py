@@ -25,7 +25,7 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Stat:
 
     Example:
         >>> print(ratio([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]))
-        2 [2, 2], n = 3
+        2.0000 [2.0000, 2.0000] (n=3, bootstrap over pairs of steps)
     """
     a, b = np.asarray(ours), np.asarray(theirs)
     at = np.random.default_rng(0).integers(0, len(a), (DRAWS, len(a)))
@@ -67,6 +67,7 @@ def figures(name: str, made: Mapping[str, Any]) -> dict[str, Any]:
         "training_memory": _memory(ours, theirs, case["against"]),
         "peak_memory": {side: max(_column(of, "peak")) for side, of in sides.items()},
         **_products(made),
+        "profile": made["profile"],
         "goal": goal.to_json(),
         "steps": {side: of["steps"] for side, of in sides.items()},
     }
@@ -82,8 +83,8 @@ def _column(side: Side, key: str) -> list[float]:
 
 
 def _timed(facts: Mapping[str, Any], key: str, side: Side) -> list[float]:
-    """A fact of each step, those left out that were not timed."""
-    return facts[key][-len(side["steps"]) :]
+    """A fact of each step that was timed."""
+    return facts[key][facts["first"] :][: len(side["steps"])]
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:
@@ -100,7 +101,8 @@ def _products(made: Mapping[str, Any]) -> dict[str, Any]:
     """How long the products of our steps would take alone, and the share of the peak rate."""
     ours, gemm = made["sides"]["prefine"], made["gemm"]
     count = len(ours["steps"])
-    flops = np.array([steps[-count:] for _, steps in ours["facts"]["products"]])
+    first = ours["facts"]["first"]
+    flops = np.array([steps[first : first + count] for _, steps in ours["facts"]["products"]])
 
     def alone(rates: Sequence[float]) -> list[float]:
         return (flops / np.array(rates)[:, None]).sum(0).tolist()

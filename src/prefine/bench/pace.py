@@ -1,7 +1,7 @@
 """How a side of the benchmark waits its turn: a step when it is told to, then its figures.
 
 All sides' processes use this file; it imports nothing of prefine. On standard input the other
-process writes `go`; on standard output a line of JSON answers.
+process writes `go`, or `profile`; on standard output a line of JSON answers.
 """
 
 import json
@@ -80,12 +80,14 @@ class Turns:
 
     Args:
         device: `cpu` or `cuda`.
+        profile: Watches the steps for which it is asked, between `start()` and `stop()`.
     """
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, profile: Any = None) -> None:
         self._answers = os.dup(1)
         os.dup2(2, 1)  # what libraries print goes to standard error
         self.device, self.meter = device, METERS[device]()
+        self._profile, self._watches = profile, False
 
     def ready(self, facts: dict[str, Any]) -> None:
         """Say that everything is ready, and wait."""
@@ -95,7 +97,10 @@ class Turns:
 
     def done(self, facts: dict[str, Any]) -> None:
         """Answer with what the step took, and wait."""
-        self._answer({**self.meter.stop(), **facts})
+        facts = {**self.meter.stop(), **facts}
+        if self._watches:
+            facts["profile"] = self._profile.stop()
+        self._answer(facts)
         self._wait()
 
     def does_not_fit(self) -> None:
@@ -106,8 +111,12 @@ class Turns:
         os.write(self._answers, (json.dumps(facts) + "\n").encode())
 
     def _wait(self) -> None:
-        if sys.stdin.readline().strip() != "go":
+        word = sys.stdin.readline().strip()
+        if word not in ("go", "profile"):
             os._exit(0)
+        self._watches = word == "profile"
+        if self._watches:
+            self._profile.start()
         self.meter.start()
 
 

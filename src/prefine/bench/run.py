@@ -62,10 +62,17 @@ class Side:
 
     def step(self) -> None:
         """Let it do a step, and keep what it took."""
+        self.steps.append(self._told("go"))
+
+    def profile(self) -> dict[str, float]:
+        """Let it do a step that is not timed, and return where its time goes (see `shares`)."""
+        return self._told("profile")["profile"]
+
+    def _told(self, word: str) -> dict[str, Any]:
         assert self.process.stdin is not None
-        self.process.stdin.write("go\n")
+        self.process.stdin.write(f"{word}\n")
         self.process.stdin.flush()
-        self.steps.append(self.hear())
+        return self.hear()
 
 
 def run_case(case: Case, *, trl_python: str, pairs: int, threads: int) -> dict[str, Any]:
@@ -89,7 +96,7 @@ def run_case(case: Case, *, trl_python: str, pairs: int, threads: int) -> dict[s
     with tempfile.TemporaryDirectory(prefix="prefine-bench-") as name:
         folder = Path(name)
         commands = {
-            side: [*command, json.dumps(_given(case, side, steps, name, threads))]
+            side: [*command, json.dumps(_given(case, side, steps + 1, name, threads))]
             for side, command in _commands(case, trl_python).items()
         }
         sides: list[Side] = []
@@ -104,10 +111,12 @@ def run_case(case: Case, *, trl_python: str, pairs: int, threads: int) -> dict[s
                     side.step()
                 if number == 0:
                     agreement = compare_first_steps(sides, folder, case)
+            profile = sides[0].profile() if case.device == "cpu" else None
         return {
             "case": case.to_json(),
             "threads": threads,
             "agreement": agreement,
+            "profile": profile,
             "gemm": _gemm(case, sides[0].facts["products"], threads),
             "sides": {
                 side.name: {

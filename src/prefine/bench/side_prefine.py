@@ -10,6 +10,7 @@ from typing import Any
 
 from prefine.adapters import CausalLM, SequenceReward
 from prefine.bench import pace, world
+from prefine.bench.shares import Profile
 from prefine.engine.layout import pack
 from prefine.protocols import Batch
 
@@ -17,7 +18,7 @@ from prefine.protocols import Batch
 def main() -> None:
     """Work as the case says, a step a turn."""
     given = json.loads(sys.argv[1])
-    turns = pace.Turns(given["case"]["device"])
+    turns = pace.Turns(given["case"]["device"], Profile())
     if given["case"]["tuned"]:
         from prefine.engine.tune import tune
 
@@ -50,6 +51,7 @@ def work(
         "trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "owned": world.owned_bytes(case, model),
         "layout": adapter.layout,
+        "first": case["steps"],
         **costs(case, model, groups, steps),
     }
     if case["task"] == "score":
