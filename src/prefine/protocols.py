@@ -20,6 +20,8 @@ is left out);
 `unlabelled`: how many rows that count have a response without a label;
 `items`: whatever the adapter needs to score the N items;
 `units`: [N] scored units of each item, known before it is scored;
+`response_length`: [N] tokens of each response that are scored, or would be after a prompt;
+`features`: [N, H] the trunk's hidden states, where it is frozen; `items` is then empty;
 `reference`: [N] cached reference scores, where they are known;
 `records`: ids of the B records, for messages;
 `mismatched`: a batch of the items with that role, scored without gradient when an objective asks.

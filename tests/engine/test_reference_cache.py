@@ -12,7 +12,8 @@ import torch
 from prefine.adapters import CausalLM
 from prefine.engine import ReferenceCache, item_key, weights_hash
 from prefine.records import load
-from prefine.training.reference import CachedReference, choose_reference, item_keys
+from prefine.training.filling import item_keys
+from prefine.training.reference import CachedReference, choose_reference
 
 ROWS = [
     {"prompt": f"{n} is ", "chosen": "even " * (n % 3 + 1), "rejected": "odd"} for n in range(6)

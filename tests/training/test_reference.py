@@ -1,6 +1,8 @@
 """The reference is who it says it is, and stays so."""
 
 import copy
+import json
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,7 @@ from prefine.errors import ConfigError
 from prefine.objectives import dpo
 from prefine.protocols import Batch
 from prefine.scores import Needs
+from prefine.training.filling import item_keys
 from prefine.training.reference import (
     AdapterOff,
     CachedReference,
@@ -24,7 +27,6 @@ from prefine.training.reference import (
     NoReference,
     choose_reference,
     evaluating,
-    item_keys,
     without_dropout,
 )
 from prefine.training.run import train
@@ -198,3 +200,15 @@ def test_without_dropout_a_model_says_the_same_twice(tiny_llama: Tiny) -> None:
     without_dropout(model)
     assert model.extra.p == 0.0
     assert torch.equal(model(ids).logits, model(ids).logits)
+
+
+@pytest.mark.parametrize("layout", ["packed", "padded"])
+def test_step_one_is_exactly_log_2_in_bfloat16(
+    configure: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    monkeypatch.setenv("PREFINE_CACHE", str(tmp_path / "cache"))
+    short = {"max_steps": 1, "per_device_train_batch_size": 5, "bf16": True, "logging_steps": 1}
+    run = train(configure("dpo", training=short, layout=layout), quiet=True)
+    first = json.loads((run.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    assert first["loss"] == float(torch.tensor(math.log(2)))
+    assert first["kl_reference"] == first["rewards/margins"] == 0

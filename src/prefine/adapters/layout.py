@@ -68,10 +68,14 @@ def _lay_out(
         "roles": _role_tensors(roles),
         "complete": _complete(primary, roles),
         "unlabelled": sum(map(_lacks_label, rows, map(len, primary))),
-        "items": place(items),
+        "response_length": torch.tensor([np.count_nonzero(row["mask"][k]) for row, k in items]),
         "units": torch.tensor([_units(row, k) for row, k in items]).long(),
         "records": [str(row["record"]) for row in rows],
     }
+    features = [row["features"][k] for row, k in items if row.get("features") is not None]
+    if items and len(features) == len(items):
+        return batch | {"features": torch.from_numpy(np.stack(features)), "items": {}}
+    batch["items"] = place(items)
     references = [row["reference"][k] for row, k in items if row.get("reference") is not None]
     if items and len(references) == len(items):
         batch["reference"] = torch.tensor(references, dtype=torch.float64)

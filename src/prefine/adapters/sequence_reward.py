@@ -41,20 +41,22 @@ class SequenceReward(TextAdapter):
         Returns:
             `value` [N] reward, `length` [N] response tokens.
         """
+        features = batch.get("features")
+        pooled = self.features(model, batch) if features is None else features
+        value = _in_full_precision(_trunk_and_head(model)[1], pooled).squeeze(-1)
+        return ItemScores(value, batch["response_length"].to(value.dtype))
+
+    def features(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return [N, H] the trunk's last hidden state at the last token of each item."""
         items = batch["items"]
-        trunk, head = _trunk_and_head(model)
         if isinstance(items, PackedItems):
             require_packed(model, is_reward=True)
-            value = _in_full_precision(head, hidden_states(model, items)[items.last]).squeeze(-1)
-            return ItemScores(value, items.response_length.to(value.dtype))
-        hidden = trunk(
+            return hidden_states(model, items)[items.last]
+        hidden = _trunk_and_head(model)[0](
             input_ids=items["input_ids"], attention_mask=items["attention_mask"], use_cache=False
         ).last_hidden_state
         last = items["attention_mask"].sum(1) - 1  # padding stands on the right
-        pooled = hidden[torch.arange(len(last), device=last.device), last]
-        value = _in_full_precision(head, pooled).squeeze(-1)
-        length = items["response_mask"].sum(1).to(value.dtype)
-        return ItemScores(value, length)
+        return hidden[torch.arange(len(last), device=last.device), last]
 
 
 def _trunk_and_head(model: nn.Module) -> tuple[Any, Any]:

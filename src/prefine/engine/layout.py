@@ -78,7 +78,6 @@ class PackedItems:
         slot: [S] the how-manieth scored token of its item it is.
         last: [N] each item's last token.
         units: [N] scored tokens of each item that something predicts.
-        response_length: [N] scored tokens of each item's response.
         width: Scored tokens of the longest item.
         layout: Who sees whom.
     """
@@ -91,7 +90,6 @@ class PackedItems:
     slot: Tensor
     last: Tensor
     units: Tensor
-    response_length: Tensor
     width: int
     layout: Layout
 
@@ -161,7 +159,6 @@ def pack(items: Sequence[Item], *, share: bool = True) -> PackedItems:
         slot,
         torch.tensor([_last(item, *starts[n]) for n, item in enumerate(parts)]),
         units,
-        torch.tensor([int(mask.sum()) for _, _, mask in parts]),
         int(units.max()) if len(units) else 0,
         Layout(tuple(groups), longest),
     )

@@ -1,4 +1,4 @@
-"""A store of reference scores on disk, shared by runs, objectives and sweeps.
+"""A store of what a frozen model says of items, on disk, shared by runs, objectives and sweeps.
 
 A store belongs to one scorer: the hash of its weights, the adapter's fields and the chat template
 name its folder. In it, an item's key is the hash of its tokens and of which of them are scored.
@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -60,12 +60,13 @@ def weights_hash(model: nn.Module) -> str:
 
 
 class ReferenceCache:
-    """Reference scores by item key.
+    """Reference scores, or features, by item key.
 
     Args:
         folder: Where stores live; this store is one folder in it.
         weights: Hash of the scorer's weights.
         fingerprint: The adapter's fields that change a score.
+        kind: What is stored: `reference`, a float64 number each; or `features`, a float32 array.
 
     Example:
         >>> import tempfile
@@ -77,10 +78,17 @@ class ReferenceCache:
         (-0.5, 1)
     """
 
-    def __init__(self, folder: Path, weights: str, fingerprint: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        weights: str,
+        fingerprint: Mapping[str, Any],
+        *,
+        kind: Literal["reference", "features"] = "reference",
+    ) -> None:
         self.key = json_hash({"weights": weights, **fingerprint})
-        self.folder = folder / "reference" / self.key
-        self._values: dict[bytes, float] = {}
+        self.folder = folder / kind / self.key
+        self._values: dict[bytes, Any] = {}
         for shard in sorted(self.folder.glob("*.safetensors")):
             self._read(shard)
 
@@ -91,9 +99,9 @@ class ReferenceCache:
         except (SafetensorError, KeyError):
             keys, values = b"", np.empty(0)
         if shard.stem != _shard_name(keys, values):
-            logger.warning("%s is damaged: its reference scores are computed again.", shard)
+            logger.warning("%s is damaged: what it held is computed again.", shard)
             return
-        for at, value in enumerate(values.tolist()):
+        for at, value in enumerate(values.tolist() if values.ndim == 1 else values):
             self._values[keys[at * KEY_BYTES : (at + 1) * KEY_BYTES]] = value
 
     def __len__(self) -> int:
@@ -102,22 +110,22 @@ class ReferenceCache:
     def __contains__(self, key: bytes) -> bool:
         return key in self._values
 
-    def __getitem__(self, key: bytes) -> float:
+    def __getitem__(self, key: bytes) -> Any:
         return self._values[key]
 
     def missing(self, keys: Iterable[bytes]) -> list[bytes]:
         """Return the distinct keys that are not stored, in the order given."""
         return [key for key in dict.fromkeys(keys) if key not in self._values]
 
-    def add(self, values: Mapping[bytes, float]) -> None:
-        """Store scores, on disk first."""
+    def add(self, values: Mapping[bytes, Any]) -> None:
+        """Store numbers, or arrays of one shape, on disk first."""
         if not values:
             return
-        keys, numbers = b"".join(values), np.asarray(list(values.values()), dtype=np.float64)
+        keys, numbers = b"".join(values), np.asarray(list(values.values()))
         with atomic_file(self.folder / f"{_shard_name(keys, numbers)}.safetensors") as part:
             save_file({"keys": np.frombuffer(keys, dtype=np.uint8), "values": numbers}, part)
         self._values.update(values)
 
 
-def _shard_name(keys: bytes, values: NDArray[np.float64]) -> str:
+def _shard_name(keys: bytes, values: NDArray[Any]) -> str:
     return content_hash([keys, values.tobytes()])

@@ -100,6 +100,8 @@ class RunConfig(_Strict):
         offload_activations: Whether activations wait for the backward pass in the host's memory.
         dtype: Precision of the weights.
         lora: Adapters, or null for full fine-tuning.
+        head_only: Whether a reward model's head alone is trained. Its trunk then runs once over
+            every response, before training.
         seed: Seed of everything random.
         rows: How data is read.
         training: Passed to `transformers.TrainingArguments`.
@@ -123,6 +125,7 @@ class RunConfig(_Strict):
     offload_activations: bool = False
     dtype: Literal["float32", "bfloat16", "float16", "float64", "auto"] = "float32"
     lora: LoraConfig | None = None
+    head_only: bool = False
     seed: int = 0
     rows: DataConfig = Field(default_factory=DataConfig)
     training: dict[str, Any] = {}

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from prefine.adapters import bind
-from prefine.engine import ReferenceCache, item_key, weights_hash
+from prefine.engine import ReferenceCache, weights_hash
 from prefine.engine.reference_cache import default_folder
 from prefine.errors import ConfigError
 from prefine.models.score import score_batch
@@ -22,6 +22,7 @@ from prefine.protocols import Adapter, Batch, Draw
 from prefine.scores import ItemScores, Needs
 from prefine.storage import json_hash
 from prefine.training.distributed import best_device, main_first
+from prefine.training.filling import fill, item_keys
 
 NOT_IN_SCORES = ("_name_or_path", "transformers_version", "use_cache")
 """Fields of a model's configuration that say where it came from, not what it computes."""
@@ -99,33 +100,31 @@ class CachedReference:
         batch_size: int,
         progress: bool = False,
         shard: int = 64,
+        autocast: torch.dtype | None = None,
     ) -> int:
-        """Score every item that the store lacks.
+        """Score every item that the store lacks; see `filling.fill`.
 
-        Work is cut into the same chunks whatever is stored already, so that an interrupted fill
-        ends with the numbers of an unbroken one.
+        Args:
+            rows: Encoded rows.
+            model: The scorer.
+            adapter: Lays rows out and scores them.
+            batch_size: Rows at once.
+            progress: Show a progress bar.
+            shard: Chunks that are written at once.
+            autocast: The 16-bit type that the policy computes in, or None: both must round alike.
 
         Returns:
             How many items were scored.
         """
-        from tqdm import tqdm
+        bind(model.eval(), adapter)
+        device = next(model.parameters()).device.type
 
-        chunks = list(_chunks(range(len(rows)), batch_size))
-        scored, pending = 0, dict[bytes, float]()
-        model.eval()
-        bind(model, adapter)
-        for n, chunk in enumerate(tqdm(chunks, desc="reference scores", disable=not progress)):
-            part = [rows[at] for at in chunk]
-            keys = [key for row in part for key in item_keys(row)]
-            if self.cache.missing(keys):
-                values = [value for row in score_batch(part, model, adapter) for value in row]
-                pending |= dict(zip(keys, values, strict=True))
-                scored += len(keys)
-            if (n + 1) % shard == 0:
-                self.cache.add(pending)
-                pending = {}
-        self.cache.add(pending)
-        return scored
+        def score(part: Sequence[Mapping[str, Any]]) -> list[list[float]]:
+            with torch.autocast(device, autocast, enabled=autocast is not None):
+                return score_batch(part, model, adapter)
+
+        name = "reference scores" if progress else None
+        return fill(self.cache, rows, score, batch_size=batch_size, progress=name, shard=shard)
 
     def __call__(
         self, batch: Batch, draw: Draw | None, needs: Needs, policy: nn.Module
@@ -215,6 +214,7 @@ def choose_reference(
     load: Callable[[str], nn.Module],
     elements: bool = False,
     at_hand: Callable[..., ModuleReference] = ModuleReference,
+    autocast: torch.dtype | None = None,
     progress: bool = False,
 ) -> tuple[Reference, Callable[[Mapping[str, Any]], list[float]] | None]:
     """Pick the reference of a run.
@@ -231,6 +231,7 @@ def choose_reference(
             no more, so that the reference must be at hand.
         at_hand: Makes a reference of a module: `ModuleReference`, or one that moves, which must
             stay at hand, too.
+        autocast: The 16-bit type that the policy computes in, if its weights are wider.
         progress: Show progress while the cache is filled.
 
     Returns:
@@ -283,16 +284,18 @@ def choose_reference(
     without_dropout(scorer)
     weights = weights_hash(scorer)
     dtype = str(next(scorer.parameters()).dtype)
-    fingerprint = {**adapter.fingerprint(), "dtype": dtype, "config": _config_hash(scorer)}
+    fingerprint = {**adapter.fingerprint(), "dtype": dtype, "config": config_hash(scorer)}
+    if autocast is not None:
+        fingerprint["autocast"] = str(autocast)
     identity = Identity("cached", who, weights, is_initial)
     with main_first():  # the others find its shards on disk
         cached = CachedReference(ReferenceCache(default_folder(), weights, fingerprint), identity)
         scorer.to(best_device())
-        cached.fill(rows, scorer, adapter, batch_size=8, progress=progress)
+        cached.fill(rows, scorer, adapter, batch_size=8, progress=progress, autocast=autocast)
     return cached, cached.lookup
 
 
-def _config_hash(model: nn.Module) -> str:
+def config_hash(model: nn.Module) -> str:
     """Hash what the weights alone do not say, e.g. the base of rotary positions."""
     config: Any = getattr(model, "config", None)
     fields = {} if config is None else config.to_dict()
@@ -314,14 +317,6 @@ def without_dropout(model: nn.Module) -> None:
                 setattr(module, name, 0.0)
 
 
-def item_keys(row: Mapping[str, Any]) -> list[bytes]:
-    """Return the cache keys of a row's items."""
-    return [
-        item_key(prompt, response, mask)
-        for prompt, response, mask in zip(row["prompt"], row["response"], row["mask"], strict=True)
-    ]
-
-
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Put a model into evaluation mode for a while."""
@@ -331,11 +326,6 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         model.train(training)
-
-
-def _chunks(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    for start in range(0, len(numbers), size):
-        yield numbers[start : start + size]
 
 
 __all__ = [

@@ -25,6 +25,7 @@ class EncodedRows(Dataset[Row]):
         count: Number of rows of an epoch.
         seed: The run's seed: with the record and the epoch it gives each row its own.
         reference: Looks up the reference scores of a row's items, or None.
+        features: Looks up the features of a row's items, or None.
     """
 
     def __init__(
@@ -34,8 +35,10 @@ class EncodedRows(Dataset[Row]):
         *,
         seed: int = 0,
         reference: Callable[[Row], list[float]] | None = None,
+        features: Callable[[Row], list[Any]] | None = None,
     ) -> None:
-        self.epochs, self.count, self.seed, self.reference = epochs, count, seed, reference
+        self.epochs, self.count, self.seed = epochs, count, seed
+        self.reference, self.features = reference, features
 
     def __len__(self) -> int:
         return self.count
@@ -47,6 +50,8 @@ class EncodedRows(Dataset[Row]):
         row["seed"] = row_seed(self.seed, row["record"], epoch)
         if self.reference is not None:
             row["reference"] = self.reference(row)
+        if self.features is not None:
+            row["features"] = self.features(row)
         return row
 
 

@@ -25,6 +25,7 @@ from prefine.storage import json_hash, write_json
 from prefine.training.config import RunConfig
 from prefine.training.data import RunData, load_data
 from prefine.training.distributed import check_fsdp, is_main, main_first, uses_fsdp
+from prefine.training.features import cached_features, freeze_trunk
 from prefine.training.moving_reference import MovingReference
 from prefine.training.outcome import evaluate_run
 from prefine.training.progress import quieten, use_quiet_progress
@@ -99,11 +100,16 @@ def train(
         load=lambda name: load_policy(name, dtype=config.dtype),
         elements=bool(plan.declared.needs.of_reference.elements),
         at_hand=_at_hand(config),
+        autocast=_autocast(config),
         progress=not quiet,
     )
+    features = None
+    if config.head_only:
+        rows = _all_rows(plan.data, _arguments(config, plan, quiet))
+        features = cached_features(rows, plan.model, plan.adapter, progress=not quiet)  # type: ignore[arg-type]
     for rows in (plan.data.train, plan.data.held_out):
         if rows is not None:
-            rows.reference = lookup
+            rows.reference, rows.features = lookup, features
     header = describe(plan, reference.identity)
     header["notes"] = [*header["notes"], *notes]
     if is_main():
@@ -111,6 +117,14 @@ def train(
         if not folder.config_file.is_file():
             folder.write_config({**config.model_dump(), "header": header})
     return _run(plan, reference, header, resume=resume, quiet=quiet)
+
+
+def _autocast(config: RunConfig) -> torch.dtype | None:
+    """What products are computed in, where it is not the weights' own type."""
+    training = config.training
+    return (
+        torch.bfloat16 if training.get("bf16") else torch.float16 if training.get("fp16") else None
+    )
 
 
 def _at_hand(config: RunConfig) -> Callable[..., ModuleReference]:
@@ -159,6 +173,9 @@ def prepare(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Pla
         model = load_policy(config.model, dtype=config.dtype, revision=config.revision)
     if config.lora is not None:
         model = _with_lora(model, config, reward=isinstance(adapter, SequenceReward))
+    if config.head_only:
+        _check_head_only(config, adapter)
+        freeze_trunk(model)
     adapter, note = _laid_out(config, adapter, model)
     data.notes += [note for note in (note, _about_memory(config)) if note]
     return Plan(config, objective, declared, adapter, model, tokenizer, data, folder)
@@ -175,6 +192,13 @@ def _laid_out(config: RunConfig, adapter: Any, model: Any) -> tuple[Any, str]:
     if config.layout == "packed":
         raise ConfigError(f"layout=packed: {choice.reason}. Leave it at auto.")
     return adapter, f"prompts are computed once for each response: {choice.reason}"
+
+
+def _check_head_only(config: RunConfig, adapter: Any) -> None:
+    if not isinstance(adapter, SequenceReward):
+        raise ConfigError("head_only trains a reward model's head; a policy has none. Remove it.")
+    if config.lora is not None:
+        raise ConfigError("head_only freezes the trunk, and lora trains it. Choose one.")
 
 
 def _about_memory(config: RunConfig) -> str:

@@ -423,7 +423,7 @@ class PreferenceTrainer(Trainer):
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Return 6 times parameters times tokens, the usual count for forward and backward."""
-        tokens = sum(_tokens(part["items"]) for part in inputs if "items" in part)
+        tokens = sum(_tokens(part["items"]) for part in inputs)
         return 6 * tokens * sum(p.numel() for p in self.policy.parameters())
 
     def _prepare_input(self, data: Any) -> Any:
@@ -477,7 +477,9 @@ def _in_parts(
 
 def _tokens(items: Any) -> int:
     """What the model computes of a batch's items, padding included."""
-    return items.tokens if isinstance(items, PackedItems) else items["input_ids"].numel()
+    if isinstance(items, PackedItems):
+        return items.tokens
+    return items["input_ids"].numel() if items else 0  # features need no trunk
 
 
 def _as_terms(objective: Loss | Sequence[Term]) -> list[Term]:
