@@ -229,6 +229,37 @@ def test_bfloat16_stays_close() -> None:
     torch.testing.assert_close(packed.value, padded.value, rtol=2e-2, atol=2e-2)
 
 
+@pytest.mark.parametrize("kind", ["Llama", "Qwen3", "Gemma2"])
+@pytest.mark.parametrize("autocast", [True, False])
+def test_bfloat16_is_as_exact_as_padded_rows(kind: str, autocast: bool) -> None:
+    """Both are held to float64: a packed row may round otherwise, not more."""
+    changes = MODELS[kind.lower()][1]
+    exact = make(kind, changes, initializer_range=0.1).double()
+    if not autocast:
+        exact = exact.bfloat16().double()  # the same weights; what is left is rounding on the way
+    choose_layout(exact)
+    truth, _ = scored(exact, CausalLM(Tokenizer()), "packed")  # Gemma 2 pads to NaN in float64
+    true_gradients = gradients(exact, truth.value)
+    value_error, gradient_error = {}, {}
+    for layout in ("padded", "packed"):
+        model = make(kind, changes, initializer_range=0.1)
+        model = model if autocast else model.bfloat16()
+        choose_layout(model)
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            found, _ = scored(model, CausalLM(Tokenizer()), layout)
+        value_error[layout] = float((found.value - truth.value).detach().norm())
+        parts = gradients(model, found.value)
+        gradient_error[layout] = (
+            sum(
+                float((parts[name].double() - true).square().sum())
+                for name, true in true_gradients.items()
+            )
+            ** 0.5
+        )
+    assert value_error["packed"] <= 2 * value_error["padded"], "eleven numbers: chance is wide"
+    assert gradient_error["packed"] <= 1.25 * gradient_error["padded"]
+
+
 # --- models that cannot ---
 
 
