@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import ConcatDataset
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from prefine.adapters import CausalLM, SequenceReward
@@ -27,11 +28,8 @@ from prefine.training.data import RunData, load_data
 from prefine.training.distributed import check_fsdp, is_main, main_first, uses_fsdp
 from prefine.training.features import cached_features, freeze_trunk
 from prefine.training.moving_reference import MovingReference
-from prefine.training.outcome import evaluate_run
 from prefine.training.progress import quieten, use_quiet_progress
 from prefine.training.reference import Identity, ModuleReference, Reference, choose_reference
-from prefine.training.report import write_report
-from prefine.training.saving import save_model
 from prefine.training.trainer import PreferenceTrainer
 
 DEFAULT_RATES = {"sft": 2e-5, "reward": 1e-5, "policy": 1e-6}
@@ -278,6 +276,11 @@ def _run(
         raise KeyboardInterrupt(f"stopped at step {trainer.state.global_step}; go on with --resume")
     summary = dict(header)
     summary["steps"] = trainer.state.global_step
+    # These bring scipy: half a second that nothing before the first step needs.
+    from prefine.training.outcome import evaluate_run
+    from prefine.training.report import write_report
+    from prefine.training.saving import save_model
+
     outcome = evaluate_run(plan, trainer)
     summary["metrics"] = {name: stat.to_json() for name, stat in outcome.metrics.items()}
     save_model(plan, trainer, summary, outcome)
@@ -365,8 +368,8 @@ def _arguments(config: RunConfig, plan: Plan, quiet: bool) -> TrainingArguments:
         raise ConfigError(f"training: transformers refuses these arguments. {error}") from error
 
 
-def _all_rows(data: RunData, args: TrainingArguments) -> list[Mapping[str, Any]]:
-    """Every row that will be scored under the reference, in a fixed order."""
+def _all_rows(data: RunData, args: TrainingArguments) -> Sequence[Mapping[str, Any]]:
+    """Every row that will be scored under the reference, in a fixed order, none in memory."""
     import math
 
     epochs = math.ceil(args.num_train_epochs)
@@ -377,7 +380,7 @@ def _all_rows(data: RunData, args: TrainingArguments) -> list[Mapping[str, Any]]
     if data.held_out is not None:
         rows = data.held_out.epochs(0)
         seen[id(rows)] = rows  # type: ignore[assignment]
-    return [row for rows in seen.values() for row in rows]
+    return ConcatDataset(list(seen.values()))  # type: ignore[return-value]
 
 
 def _announce(plan: Plan, header: Mapping[str, Any], quiet: bool) -> None:
