@@ -196,6 +196,20 @@ def test_flags_win_over_the_file(home: Path, tmp_path: Path, prefine: Call) -> N
     assert not (tmp_path / "two").exists()
 
 
+def test_a_dry_run_says_what_the_run_will_take(home: Path, tmp_path: Path, prefine: Call) -> None:
+    code, out, _ = prefine(*words(home, "dpo", tmp_path / "run", "--dry-run"))
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == [
+        "tokens", "products", "time", "memory", "Everything",
+    ]  # fmt: skip
+    code, out, _ = prefine(*words(home, "reward", tmp_path / "run", "--dry-run", "--json"))
+    assert code == 0
+    found = json.loads(out)["estimate"]
+    assert found["padded_tokens"] > found["tokens"] > 0
+    assert found["flops_epoch"] >= found["flops_step"] > 0
+    assert found["advice"] == []
+
+
 @pytest.mark.parametrize(("text", "says"), [("a: [", "not YAML"), ("- a", "keys and values")])
 def test_a_file_that_is_no_configuration(
     tmp_path: Path, prefine: Call, text: str, says: str

@@ -69,6 +69,7 @@ def train(
 
     settings = override(settings, {k: v for k, v in flags.items() if v is not None})
     run = parse(override(settings, _pairs(set_ or [])))
+    notes = [] if no_tune else tuned()
     if dry_run:
         from prefine.training.run import dry_run as check
 
@@ -76,7 +77,6 @@ def train(
     else:
         from prefine.training.run import train as start
 
-        notes = [] if no_tune else tuned()
         summary = start(run, resume=resume, quiet=as_json, notes=notes).summary
     if as_json:
         typer.echo(json.dumps(summary, allow_nan=False))
@@ -147,7 +147,11 @@ def _number(text: str) -> str | float:
 
 def _show(summary: dict[str, Any], out: str, dry_run: bool) -> None:
     if dry_run:
-        typer.echo("Everything fits; nothing was trained.")
+        from prefine.training.estimate import show
+
+        for line in show(summary["estimate"]) if summary["estimate"] else []:
+            typer.echo(line)
+        typer.echo("Everything is in order; nothing was trained.")
         return
     from prefine.report.terminal import print_stats
 

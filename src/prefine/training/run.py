@@ -17,6 +17,7 @@ from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from prefine.adapters import CausalLM, SequenceReward
 from prefine.engine import Choice, choose_layout, weights_hash
+from prefine.engine.packed import base_of
 from prefine.errors import ConfigError, RunFolderError
 from prefine.models import load_policy, load_reward_model, load_tokenizer
 from prefine.objectives import registry
@@ -26,10 +27,17 @@ from prefine.storage import json_hash, write_json
 from prefine.training.config import RunConfig
 from prefine.training.data import RunData, load_data
 from prefine.training.distributed import check_fsdp, is_main, main_first, uses_fsdp
+from prefine.training.estimate import advice, epoch_batches, estimate_step
 from prefine.training.features import cached_features, freeze_trunk
 from prefine.training.moving_reference import MovingReference
 from prefine.training.progress import quieten, use_quiet_progress
-from prefine.training.reference import Identity, ModuleReference, Reference, choose_reference
+from prefine.training.reference import (
+    Identity,
+    ModuleReference,
+    Reference,
+    choose_reference,
+    without_dropout,
+)
 from prefine.training.trainer import PreferenceTrainer
 
 DEFAULT_RATES = {"sft": 2e-5, "reward": 1e-5, "policy": 1e-6}
@@ -141,12 +149,33 @@ def dry_run(config: RunConfig) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         elsewhere = config.model_copy(update={"out": scratch})
         plan = prepare(elsewhere, RunFolder(scratch), quiet=True)
-        _arguments(config, plan, quiet=True)
+        args = _arguments(config, plan, quiet=True)
         needs = plan.declared.needs.reference
         who = Identity("chosen when it trains" if needs else "none", config.reference, "", False)
         header = describe(plan, who)
         _announce(plan, header, quiet=False)
+        header["estimate"] = None if config.head_only else _estimate(plan, args)
     return header
+
+
+def _estimate(plan: Plan, args: TrainingArguments) -> dict[str, Any]:
+    """What an epoch takes, and what to change where memory does not suffice."""
+    config, adapter = plan.config, plan.adapter
+    batches = epoch_batches(plan.data.train.epochs(0), args)
+    budget = None if uses_fsdp() else config.token_budget
+    parts = [part for batch in batches for part in adapter.split(batch, budget)]
+    model = plan.model.to(args.device)
+    without_dropout(model)
+    checkpointed = bool(args.gradient_checkpointing)
+    if checkpointed:
+        base_of(model).activation_checkpointing_enable(args.gradient_checkpointing_kwargs)
+    steps = max(1, -(-len(batches) // args.gradient_accumulation_steps))
+    found = estimate_step(model, adapter, parts, steps=steps, autocast=_autocast(config))
+    changes = [] if found.memory is None else advice(
+        found.memory, rows=max(map(len, parts)), checkpointed=checkpointed,
+        lora=config.lora is not None, dtype=str(model.dtype).removeprefix("torch."),
+    )  # fmt: skip
+    return {**found.to_json(), "advice": changes}
 
 
 def prepare(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Plan:
@@ -175,7 +204,8 @@ def prepare(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Pla
         _check_head_only(config, adapter)
         freeze_trunk(model)
     adapter, note = _laid_out(config, adapter, model)
-    data.notes += [note for note in (note, _about_memory(config)) if note]
+    notes = (note, _about_memory(config), _about_sharing(adapter, data), _about_experts(model))
+    data.notes += [note for note in notes if note]
     return Plan(config, objective, declared, adapter, model, tokenizer, data, folder)
 
 
@@ -197,6 +227,25 @@ def _check_head_only(config: RunConfig, adapter: Any) -> None:
         raise ConfigError("head_only trains a reward model's head; a policy has none. Remove it.")
     if config.lora is not None:
         raise ConfigError("head_only freezes the trunk, and lora trains it. Choose one.")
+
+
+def _about_sharing(adapter: Any, data: RunData) -> str:
+    """Why packed rows share nothing, where no prompt has several responses."""
+    prompts = {
+        tuple(prompt) for row in data.train.epochs(0) for prompt in row["prompt"]
+    } if adapter.layout == "packed" else set()  # fmt: skip
+    items = sum(len(row["prompt"]) for row in data.train.epochs(0)) if prompts else 0
+    alone = prompts and len(prompts) == items
+    return "every prompt has one response: packed without sharing" if alone else ""
+
+
+def _about_experts(model: Any) -> str:
+    """What is left out where a configuration asks for a loss on the router."""
+    config = model.config.get_text_config()
+    asked = getattr(config, "output_router_logits", False)
+    if not asked or not getattr(config, "router_aux_loss_coef", 0):
+        return ""
+    return "the router's auxiliary loss (router_aux_loss_coef) is no part of an objective: left out"
 
 
 def _about_memory(config: RunConfig) -> str:
