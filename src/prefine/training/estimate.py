@@ -122,7 +122,7 @@ def estimate_step(
     adapter: Adapter,
     batches: Sequence[Rows],
     *,
-    steps: int,
+    steps: int | None = None,
     autocast: torch.dtype | None = None,
 ) -> Estimate:
     """Estimate what training on an epoch's batches takes.
@@ -133,9 +133,10 @@ def estimate_step(
         adapter: Lays rows out and scores them.
         batches: The encoded rows of each batch that is computed at once, of one epoch on one
             device.
-        steps: Optimizer steps that they make.
+        steps: Optimizer steps that they make; one each where None.
         autocast: Precision of products, where it is not that of the weights.
     """
+    steps = len(batches) if steps is None else steps
     counted = _evenly(batches, MOST_COUNTED)
     laid_out = [_work(adapter.collate(rows)) for rows in counted]
     scale = len(batches) / max(1, len(counted))
