@@ -30,7 +30,10 @@ def _made(**changes: Any) -> dict[str, Any]:
     return {
         "case": Case().to_json(), "threads": 1, "agreement": {"loss": 0.0, "gradient": 0.0},
         "profile": {"products": 0.5, "rest": 0.5},
-        "gemm": {"rates": [20.0], "busy_rates": [20.0], "peak": 40.0},
+        "gauge": {
+            "rates": [20.0], "busy_rates": [20.0], "peak": 40.0,
+            "estimate": {"seconds_step": 1.0, "memory": {"training": 5}},
+        },
         "sides": {
             "prefine": {"facts": facts, "steps": steps(1.0, 2.0, peak=30)},
             "trl": {"facts": facts, "steps": steps(2.0, 4.0, peak=60)},

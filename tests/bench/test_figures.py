@@ -20,6 +20,13 @@ def test_the_ratio_is_that_of_sums_over_pairs() -> None:
     assert stat.n == 2
 
 
+def test_a_long_step_counts_as_much_as_it_takes() -> None:
+    """Medians would not see that the two sides are equally fast on the one long step."""
+    stat = ratio([*[1.0] * 6, 10.0], [*[2.0] * 6, 10.0])
+    assert stat.value == 22 / 16
+    assert stat.low < 1.3
+
+
 def test_lengths_that_vary_do_not_widen_the_interval() -> None:
     """Steps of other lengths take other times, but each pair's ratio is the same."""
     lengths = np.array([1.0, 5.0, 2.0, 9.0, 4.0, 7.0, 3.0])
@@ -39,6 +46,9 @@ def test_figures_leave_out_steps_that_were_not_timed(made: Made) -> None:
     assert shown["utilisation"]["value"] == pytest.approx(24 / 40 / 3)
     assert shown["first_step_seconds"] == {"prefine": 4, "trl": 4}
     assert [step["wall"] for step in shown["steps"]["trl"]] == [2, 4]
+    assert shown["estimated"] == {
+        "wall_seconds": 1, "wall_ratio": 1.5, "training_memory": 5, "memory_ratio": 2,
+    }  # fmt: skip
     assert shown["met"] is None
 
 
@@ -58,8 +68,9 @@ def test_a_goal_is_met_by_the_lower_end(goal: dict[str, float], expected: bool, 
 
 
 def test_a_share_above_the_whole_meets_no_goal_and_is_told(made: Made) -> None:
-    slow = {"rates": [5.0], "busy_rates": [5.0], "peak": 5.0}
-    shown = figures("made up", made(gemm=slow))
+    slow = {"rates": [5.0], "busy_rates": [5.0], "peak": 5.0, "estimate": None}
+    shown = figures("made up", made(gauge=slow))
+    assert shown["estimated"] is None
     assert met({**shown, "goal": {"products": 0.8}}) is False
     assert "made up: products' share above 1, an error of measuring" in show([shown])
 

@@ -64,6 +64,8 @@ def test_both_sides_do_the_same_work(case: Case) -> None:
     assert ours["imported"] < ours["until_ready"] < ours["first_step"]
     products = sum(flops[0] for _, flops in ours["products"])
     assert products == pytest.approx(ours["flops"][0], rel=1e-3)  # but for a head of one column
+    estimated = made["gauge"]["estimate"]
+    assert (estimated is None) == (case.task == "score" or case.reference == "separate")
     shown = figures("tiny", made)
     assert shown["speed"]["n"] == 2
     assert json.loads(json.dumps(shown)) == shown

@@ -76,6 +76,9 @@ def test_the_products_are_the_flops(case: Case) -> None:
     for step, flops in enumerate(found["flops"]):
         assert sum(each[step] for _, each in found["products"]) == pytest.approx(flops)
         assert found["necessary_flops"][step] <= flops < found["their_flops"][step]
+    rows = found["response_tokens"][0]
+    head = [each[0] for shape, each in found["products"] if shape[3:] == (16, 64)]
+    assert head == pytest.approx([2.0 * rows * 16 * 64] * len(head))
 
 
 def test_what_the_other_side_does_by_default_costs_more() -> None:
@@ -83,7 +86,7 @@ def test_what_the_other_side_does_by_default_costs_more() -> None:
     shipped = {**plain, "other": {"reference": "separate", "checkpointing": True}}
     model, groups = world.make_model(plain), world.make_groups(plain, 1)
     one, other = (costs(case, model, groups, 1)["their_flops"][0] for case in (plain, shipped))
-    assert 1.3 < other / one < 1.8  # of 6 parts, 2 more for the reference and 2 for checkpointing
+    assert 1.45 < other / one < 1.8  # of 6 parts, 2 more for the reference and 2 for checkpointing
 
 
 @pytest.mark.parametrize("kind", ["forward", "input", "weight"])

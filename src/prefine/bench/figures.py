@@ -68,6 +68,7 @@ def figures(name: str, made: Mapping[str, Any]) -> dict[str, Any]:
         "peak_memory": {side: max(_column(of, "peak")) for side, of in sides.items()},
         **_products(made),
         "profile": made["profile"],
+        "estimated": _estimated(made),
         "goal": goal.to_json(),
         "steps": {side: of["steps"] for side, of in sides.items()},
     }
@@ -99,7 +100,7 @@ def _memory(ours: Side, theirs: Side, against: str) -> dict[str, float]:
 
 def _products(made: Mapping[str, Any]) -> dict[str, Any]:
     """How long the products of our steps would take alone, and the share of the peak rate."""
-    ours, gemm = made["sides"]["prefine"], made["gemm"]
+    ours, gauge = made["sides"]["prefine"], made["gauge"]
     count = len(ours["steps"])
     first = ours["facts"]["first"]
     flops = np.array([steps[first : first + count] for _, steps in ours["facts"]["products"]])
@@ -108,16 +109,30 @@ def _products(made: Mapping[str, Any]) -> dict[str, Any]:
         return (flops / np.array(rates)[:, None]).sum(0).tolist()
 
     wall = _column(ours, "wall")
-    needed = np.asarray(_timed(ours["facts"], "necessary_flops", ours)) / gemm["peak"]
+    needed = np.asarray(_timed(ours["facts"], "necessary_flops", ours)) / gauge["peak"]
     found = {
-        "peak_flops_per_second": gemm["peak"],
-        "products": ratio(wall, alone(gemm["rates"])).to_json(),
+        "peak_flops_per_second": gauge["peak"],
+        "products": ratio(wall, alone(gauge["rates"])).to_json(),
         "utilisation": ratio(wall, needed.tolist()).to_json(),
     }
     if made["case"]["device"] == "cpu":
-        busy = alone(gemm["busy_rates"])
+        busy = alone(gauge["busy_rates"])
         found["products_cpu"] = ratio(_column(ours, "seconds"), busy).to_json()
     return found
+
+
+def _estimated(made: Mapping[str, Any]) -> dict[str, float] | None:
+    """What was estimated before the first step, and what was measured as a share of it."""
+    found, ours = made["gauge"]["estimate"], made["sides"]["prefine"]
+    if found is None or found["memory"] is None:
+        return None
+    seconds, memory = found["seconds_step"], found["memory"]["training"]
+    return {
+        "wall_seconds": seconds,
+        "wall_ratio": float(np.mean(_column(ours, "wall"))) / seconds,
+        "training_memory": memory,
+        "memory_ratio": training_memory(dict(ours)) / memory,
+    }
 
 
 def met(shown: Mapping[str, Any]) -> bool | None:

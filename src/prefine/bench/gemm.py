@@ -1,11 +1,5 @@
-"""How fast this machine multiplies matrices: at the shapes of a step, and at its best.
+"""How fast this machine multiplies matrices; each product is repeated, its best time counts."""
 
-Run as a process of its own, with the threads and settings of a side. Standard input holds the
-products' shapes, standard output the rates. Each product is repeated, and its best time counts.
-"""
-
-import json
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -15,27 +9,6 @@ SPAN = 0.12
 
 LARGE = {"cpu": 1536, "cuda": 8192}
 """Rows and columns of the product whose rate is the machine's peak, if no other is faster."""
-
-
-def main() -> None:
-    """Measure what standard input asks for."""
-    given = json.loads(sys.stdin.read())
-    import torch
-
-    from prefine.engine.tune import keep_freed_memory, use_onednn
-
-    torch.set_num_threads(given["threads"])
-    keep_freed_memory()
-    device, low = given["device"], given["precision"] != "float32"
-    size = LARGE[device]
-    asked = [*given["products"], ["forward", 1, size, size, size]]
-    dtype = torch.bfloat16 if low else torch.float32
-    found = rates(asked, device, dtype)
-    if device == "cpu" and use_onednn():  # the second backend, where it is as exact
-        again = rates(asked, device, dtype)
-        found = [(max(a, c), max(b, d)) for (a, b), (c, d) in zip(found, again, strict=True)]
-    wall, busy = (list(column) for column in zip(*found, strict=True))
-    print(json.dumps({"rates": wall[:-1], "busy_rates": busy[:-1], "peak": max(wall)}))
 
 
 def rates(products: Sequence[Sequence[Any]], device: str, dtype: Any) -> list[tuple[float, float]]:
@@ -88,7 +61,3 @@ def has_bfloat16(size: int = 384) -> bool:
     product = ["forward", 1, size, size, size]
     low, high = (_rate(product, "cpu", dtype)[0] for dtype in (torch.bfloat16, torch.float32))
     return low > high
-
-
-if __name__ == "__main__":
-    main()

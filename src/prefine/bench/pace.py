@@ -23,11 +23,11 @@ class ProcessMeter:
 
     def start(self) -> None:
         """Begin a step."""
-        self._wall, self._seconds = time.perf_counter(), cpu_seconds()
+        self._wall, self._seconds = time.perf_counter(), time.process_time()
 
     def stop(self) -> dict[str, float]:
         """Return what the step took: seconds at work and by the clock, and the peak in bytes."""
-        wall, seconds = time.perf_counter() - self._wall, cpu_seconds() - self._seconds
+        wall, seconds = time.perf_counter() - self._wall, time.process_time() - self._seconds
         return {"seconds": seconds, "wall": wall, "peak": memory("VmHWM")}
 
     def held(self) -> int:
@@ -175,12 +175,6 @@ def run(turns: Turns, work: Callable[[], None]) -> None:
         work()
     except torch.OutOfMemoryError:
         turns.does_not_fit()
-
-
-def cpu_seconds() -> float:
-    """CPU time of this process so far, user and system."""
-    times = os.times()
-    return times.user + times.system
 
 
 def age() -> float:

@@ -117,7 +117,7 @@ def run_case(case: Case, *, trl_python: str, pairs: int, threads: int) -> dict[s
             "threads": threads,
             "agreement": agreement,
             "profile": profile,
-            "gemm": _gemm(case, sides[0].facts["products"], threads),
+            "gauge": _gauge(case, sides[0].facts["products"], steps, threads),
             "sides": {
                 side.name: {
                     "facts": {**side.facts, "first_step": _first_step(side)},
@@ -180,17 +180,17 @@ def _plain_step(step: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in step.items() if name != "scores"}
 
 
-def _gemm(case: Case, products: Sequence[Any], threads: int) -> dict[str, Any]:
-    """Rates of the products in FLOPs a second, and the machine's peak."""
-    given = {"device": case.device, "precision": case.precision, "threads": threads}
+def _gauge(case: Case, products: Sequence[Any], steps: int, threads: int) -> dict[str, Any]:
+    """Return what a fresh process estimates, and how fast it multiplies (see `gauge`)."""
+    given = {"case": {**case.to_json(), "side": "prefine"}, "steps": steps, "threads": threads}
     done = subprocess.run(
-        [sys.executable, "-m", "prefine.bench.gemm"],
+        [sys.executable, "-m", "prefine.bench.gauge"],
         input=json.dumps({**given, "products": [product for product, _ in products]}),
         capture_output=True, text=True, env=_quiet(case.device, threads), check=False,
     )  # fmt: skip
     if done.returncode:
-        raise BenchError(f"the rates of products were not measured: {done.stderr[-1500:]}")
-    return json.loads(done.stdout)
+        raise BenchError(f"the machine was not measured: {done.stderr[-1500:]}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def compare_first_steps(sides: Sequence[Side], folder: Path, case: Case) -> dict[str, float]:
