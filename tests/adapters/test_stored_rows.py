@@ -55,8 +55,11 @@ def test_rows_come_back_one_by_one_in_slices_and_in_order() -> None:
         stored[len(ROWS)]
 
 
-def test_a_shared_prompt_is_one_array() -> None:
-    shared, apart = StoredRows.of([ROWS[0], ROWS[2]])
+def test_a_shared_prompt_is_stored_once() -> None:
+    stored = StoredRows.of([ROWS[0], ROWS[2]])
+    (batch,) = stored._batches
+    assert [len(prompts) for prompts in batch.column("prompt").to_pylist()] == [1, 2]
+    shared, apart = stored
     assert shared["prompt"][0] is shared["prompt"][1]
     assert apart["prompt"][0] is not apart["prompt"][1]
 

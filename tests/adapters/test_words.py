@@ -36,6 +36,7 @@ def tokenizer(name: str) -> Any:
 @example("", "")
 @example("a", " b")
 @example("a ", "b")
+@example("Yes.", "\nNo.\n\n")
 @example("a \n", " b")
 @example("say: \u00a0", " \u0308x")
 @example("x<|im_end|>", "  y")

@@ -9,6 +9,7 @@ SENTENCES = [
     "The quick brown fox, it's said, jumps over the lazy dog; doesn't it?",
     'In 2024 there were 1,234 ways to say "hello" \u2014 na\u00efve ones, too.',
     "And more:\n\n - one\n - two",
+    "Yes.\nNo.\nWhy?\n\nx = f(y);\n}\n/ a.\n b.\n\n c;\r\n d/\n e/\n",
     "user asks, assistant answers. What is 2 + 2? It is 4. \u6570\u636e\u5f88\u597d",
     "    indented code(x, y)\n\treturn x\u00a0+ y  # done",
 ] * 3
