@@ -18,10 +18,11 @@ BIN   := .venv/bin
 READY := .venv/.ready
 
 # Arithmetic on more threads than cores is slower, and tests already run side by side.
-test test-slow docs fuzz bench-data bench-sharing: export OMP_NUM_THREADS = 1
+test test-slow docs fuzz bench-data bench-prepare bench-sharing: export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow fuzz bench-data bench-sharing bench bench-quick lint types docs clean
+.PHONY: help setup demo test test-slow fuzz bench-data bench-prepare bench-sharing bench bench-quick
+.PHONY: lint types docs clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -50,6 +51,9 @@ fuzz: $(READY)  ## Feed every parser changed inputs, guided by coverage; SECONDS
 
 bench-data: $(READY)  ## Rows a second and memory of converting, beside `datasets`; a quarter of an hour
 	$(BIN)/python benchmarks/convert.py --rows $(ROWS) --rounds $(ROUNDS)
+
+bench-prepare: $(READY) .venv-trl/.ready  ## Pairs a second, imports and the first step, beside TRL; twenty minutes
+	$(BIN)/python benchmarks/prepare.py --rounds $(ROUNDS)
 
 bench-sharing: $(READY)  ## When computing a prompt once pays; ten minutes
 	$(BIN)/python benchmarks/sharing.py
