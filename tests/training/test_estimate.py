@@ -139,7 +139,7 @@ def test_batches_are_those_of_the_first_epoch(tmp_path: Path) -> None:
 
 
 def test_a_smaller_budget_makes_smaller_parts(configure: Callable[..., Any]) -> None:
-    from prefine.training.run import dry_run
+    from prefine.training.dry_run import dry_run
 
     whole, cut = (dry_run(configure(token_budget=n))["estimate"] for n in (None, 120))
     assert cut["largest"] <= 120 < whole["largest"]
@@ -147,7 +147,7 @@ def test_a_smaller_budget_makes_smaller_parts(configure: Callable[..., Any]) -> 
 
 
 def test_a_run_says_why_nothing_is_shared(configure: Callable[..., Any]) -> None:
-    from prefine.training.run import dry_run
+    from prefine.training.dry_run import dry_run
 
     says = "every prompt has one response: packed without sharing"
     assert says in dry_run(configure("sft"))["notes"]
@@ -155,7 +155,7 @@ def test_a_run_says_why_nothing_is_shared(configure: Callable[..., Any]) -> None
 
 
 def test_a_run_says_that_a_loss_on_the_router_is_left_out(tiny_llama: Callable[..., Any]) -> None:
-    from prefine.training.run import _about_experts
+    from prefine.training.plan import _about_experts
 
     model = tiny_llama()
     assert _about_experts(model) == ""
@@ -168,7 +168,7 @@ def test_a_run_says_that_a_loss_on_the_router_is_left_out(tiny_llama: Callable[.
 def test_a_dry_run_says_what_it_takes(
     configure: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prefine.training.run import dry_run
+    from prefine.training.dry_run import dry_run
 
     found = dry_run(configure())["estimate"]
     numbers = [value for value in found.values() if isinstance(value, int | float)]

@@ -11,7 +11,8 @@ import yaml
 
 from prefine.errors import ConfigError, ObjectiveError, RecordError, ReferenceMismatch
 from prefine.training.config import parse
-from prefine.training.run import dry_run, train
+from prefine.training.dry_run import dry_run
+from prefine.training.run import train
 
 
 @pytest.fixture(scope="module")

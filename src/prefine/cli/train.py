@@ -71,7 +71,7 @@ def train(
     run = parse(override(settings, _pairs(set_ or [])))
     notes = [] if no_tune else tuned()
     if dry_run:
-        from prefine.training.run import dry_run as check
+        from prefine.training.dry_run import dry_run as check
 
         summary = check(run)
     else:

@@ -15,7 +15,7 @@ from prefine.scores import ItemScores, Needs
 from prefine.statistics import Stat, cluster_bootstrap
 
 if TYPE_CHECKING:
-    from prefine.training.run import Plan
+    from prefine.training.plan import Plan
     from prefine.training.trainer import PreferenceTrainer
 
 Row = Mapping[str, Any]

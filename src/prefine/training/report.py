@@ -12,7 +12,7 @@ from prefine.storage import atomic_text
 
 if TYPE_CHECKING:
     from prefine.training.outcome import Outcome
-    from prefine.training.run import Plan
+    from prefine.training.plan import Plan
 
 SAMPLES = 6
 

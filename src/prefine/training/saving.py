@@ -17,7 +17,7 @@ from prefine.training.distributed import is_main
 from prefine.training.outcome import Outcome
 
 if TYPE_CHECKING:
-    from prefine.training.run import Plan
+    from prefine.training.plan import Plan
     from prefine.training.trainer import PreferenceTrainer
 
 PICKLED = "training_args.bin"

@@ -119,8 +119,8 @@ def prefine_step(
     from prefine.models import load_policy
     from prefine.runs import RunFolder
     from prefine.training.config import parse
+    from prefine.training.plan import prepare
     from prefine.training.reference import choose_reference
-    from prefine.training.run import prepare
     from prefine.training.trainer import PreferenceTrainer
 
     out.mkdir(parents=True)

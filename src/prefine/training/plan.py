@@ -1,0 +1,193 @@
+"""The parts of a run, from its configuration: data, model, adapter, objective, arguments."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from transformers import TrainingArguments, set_seed
+
+from prefine.adapters import CausalLM, SequenceReward
+from prefine.engine import Choice, choose_layout
+from prefine.errors import ConfigError
+from prefine.models import load_policy, load_reward_model, load_tokenizer
+from prefine.objectives import registry
+from prefine.objectives.declare import Spec, spec
+from prefine.runs import RunFolder
+from prefine.training.config import RunConfig
+from prefine.training.data import RunData, load_data
+from prefine.training.distributed import main_first, uses_fsdp
+from prefine.training.features import freeze_trunk
+
+DEFAULT_RATES = {"sft": 2e-5, "reward": 1e-5, "policy": 1e-6}
+LORA_FACTOR = 10
+"""Adapters want a larger rate than full fine-tuning; both are printed in the header."""
+
+
+@dataclass
+class Plan:
+    """The parts of a run, before the first step."""
+
+    config: RunConfig
+    objective: Any
+    declared: Spec
+    adapter: CausalLM | SequenceReward
+    model: Any
+    tokenizer: Any
+    data: RunData
+    folder: RunFolder
+
+
+def prepare(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Plan:
+    """Build everything a run needs short of the reference."""
+    set_seed(config.seed)
+    name = "bradley_terry" if config.objective == "reward" else config.objective
+    objective = registry.build(name, config.options)
+    declared = spec(objective)
+    tokenizer = load_tokenizer(config.model, config.revision)
+    adapter = _adapter(config, name, tokenizer, progress=not quiet)
+    with main_first():
+        data = load_data(config, declared, adapter, name=name)
+    if "rater" in declared.needs.columns and "num_raters" not in config.options:
+        count = max(1, len(data.train_view.raters))
+        objective = registry.build(name, {**config.options, "num_raters": count})
+    set_seed(config.seed)
+    if isinstance(adapter, SequenceReward):
+        model = load_reward_model(
+            config.model, dtype=config.dtype, revision=config.revision, tokenizer=tokenizer
+        )
+    else:
+        model = load_policy(config.model, dtype=config.dtype, revision=config.revision)
+    if config.lora is not None:
+        model = _with_lora(model, config, reward=isinstance(adapter, SequenceReward))
+    if config.head_only:
+        _check_head_only(config, adapter)
+        freeze_trunk(model)
+    adapter, note = _laid_out(config, adapter, model)
+    notes = (note, _about_memory(config), _about_sharing(adapter, data), _about_experts(model))
+    data.notes += [note for note in notes if note]
+    return Plan(config, objective, declared, adapter, model, tokenizer, data, folder)
+
+
+def arguments(config: RunConfig, plan: Plan, quiet: bool) -> TrainingArguments:
+    """Return transformers' arguments: our defaults, and over them the configuration's own.
+
+    Raises:
+        ConfigError: If transformers refuses them, or there is nothing to evaluate on.
+    """
+    kind = "reward" if isinstance(plan.adapter, SequenceReward) else "policy"
+    kind = "sft" if config.objective == "sft" else kind
+    rate = DEFAULT_RATES[kind] * (1 if config.lora is None else LORA_FACTOR)
+    values: dict[str, Any] = {
+        "learning_rate": rate,
+        "num_train_epochs": 1,
+        "per_device_train_batch_size": 8,
+        "per_device_eval_batch_size": 16,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": 0.1,
+        "logging_steps": 10,
+        "save_strategy": "epoch",
+        "save_total_limit": 2,
+        "eval_strategy": "epoch" if plan.data.held_out is not None else "no",
+        "report_to": "none",
+        "disable_tqdm": quiet,
+        "dataloader_pin_memory": torch.accelerator.is_available(),  # torch warns where it is not
+        **config.training,
+    }
+    if values["eval_strategy"] not in ("no", None) and plan.data.held_out is None:
+        raise ConfigError(
+            "training.eval_strategy: there is no held-out data. Set eval_data or holdout."
+        )
+    try:
+        return TrainingArguments(
+            output_dir=str(plan.folder.checkpoints), seed=config.seed, **values
+        )
+    except ValueError as error:
+        raise ConfigError(f"training: transformers refuses these arguments. {error}") from error
+
+
+def autocast_of(config: RunConfig) -> torch.dtype | None:
+    """What products are computed in, where it is not the weights' own type."""
+    training = config.training
+    return (
+        torch.bfloat16 if training.get("bf16") else torch.float16 if training.get("fp16") else None
+    )
+
+
+def _adapter(config: RunConfig, name: str, tokenizer: Any, *, progress: bool) -> Any:
+    kind = SequenceReward if name == "bradley_terry" else CausalLM
+    return kind(
+        tokenizer,
+        template=config.template,
+        max_length=config.max_length,
+        truncate=config.truncate,
+        progress=progress,
+    )
+
+
+def _with_lora(model: Any, config: RunConfig, *, reward: bool) -> Any:
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    assert config.lora is not None
+    lora = LoraConfig(
+        r=config.lora.r,
+        lora_alpha=config.lora.alpha,  # type: ignore[arg-type]
+        lora_dropout=0.0,
+        target_modules=config.lora.target_modules,
+        task_type=TaskType.SEQ_CLS if reward else TaskType.CAUSAL_LM,
+    )
+    return get_peft_model(model, lora)
+
+
+def _laid_out(config: RunConfig, adapter: Any, model: Any) -> tuple[Any, str]:
+    """The adapter with the layout of the run, and what is to be said about it."""
+    if config.layout == "padded":
+        return adapter, ""
+    reward = isinstance(adapter, SequenceReward)
+    choice = Choice("padded", "FSDP shards it") if uses_fsdp() else choose_layout(model, reward)
+    if choice.layout == "packed":
+        return replace(adapter, layout="packed"), ""
+    if config.layout == "packed":
+        raise ConfigError(f"layout=packed: {choice.reason}. Leave it at auto.")
+    return adapter, f"prompts are computed once for each response: {choice.reason}"
+
+
+def _check_head_only(config: RunConfig, adapter: Any) -> None:
+    if not isinstance(adapter, SequenceReward):
+        raise ConfigError("head_only trains a reward model's head; a policy has none. Remove it.")
+    if config.lora is not None:
+        raise ConfigError("head_only freezes the trunk, and lora trains it. Choose one.")
+
+
+def _about_sharing(adapter: Any, data: RunData) -> str:
+    """Why packed rows share nothing, where no prompt has several responses."""
+    prompts = {
+        tuple(prompt) for row in data.train.epochs(0) for prompt in row["prompt"]
+    } if adapter.layout == "packed" else set()  # fmt: skip
+    items = sum(len(row["prompt"]) for row in data.train.epochs(0)) if prompts else 0
+    alone = prompts and len(prompts) == items
+    return "every prompt has one response: packed without sharing" if alone else ""
+
+
+def _about_experts(model: Any) -> str:
+    """What is left out where a configuration asks for a loss on the router."""
+    config = model.config.get_text_config()
+    asked = getattr(config, "output_router_logits", False)
+    if not asked or not getattr(config, "router_aux_loss_coef", 0):
+        return ""
+    return "the router's auxiliary loss (router_aux_loss_coef) is no part of an objective: left out"
+
+
+def _about_memory(config: RunConfig) -> str:
+    """What is to be said about the options that bound memory.
+
+    Raises:
+        ConfigError: If there is nothing to move activations away from.
+    """
+    if config.offload_activations and not torch.accelerator.is_available():
+        raise ConfigError(
+            "offload_activations moves activations from an accelerator to the host's memory, but "
+            "this machine has no accelerator. Set training.gradient_checkpointing=true instead."
+        )
+    if uses_fsdp() and config.token_budget is not None:
+        return "token_budget is not used under FSDP, whose processes compute equally many parts"
+    return ""
