@@ -12,11 +12,18 @@ from tests.adapters.test_text import assistant, prompt, user, view
 from tests.adapters.tokenizers_for_tests import SENTENCES, TOKENIZERS
 
 import prefine.adapters.text as text_module
+from prefine.adapters import token_ids
 from prefine.adapters.templates import BUILT_IN, ChatTemplate
 from prefine.adapters.text import TextEncoder
 from prefine.adapters.token_ids import TokenIds
 
 WORDS = " ".join(SENTENCES).split(" ")
+
+
+@pytest.fixture(autouse=True)
+def _word_by_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few texts hold few words twice: take them apart all the same."""
+    monkeypatch.setattr(token_ids, "MOST_NEW", 1.0)
 
 
 @cache
@@ -143,9 +150,31 @@ def test_a_word_is_tokenised_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert counted.texts == {"one": 1, " two": 1, " one": 1}
 
 
-def test_words_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    from prefine.adapters import token_ids
+def test_words_that_are_mostly_new_are_encoded_in_their_texts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(token_ids, "MOST_NEW", 0.2)
+    made = tokenizer("GPT-2")
+    counted = Counted(monkeypatch)
+    ids = TokenIds(made)
+    new, old = "a b c d e f", "a b " * 20
+    ids.learn([[new]])
+    ids.learn([[old, old + "g"]])
+    for text in (new, old, old + "g"):
+        assert ids[text].tolist() == made(text, add_special_tokens=False)["input_ids"]
+    assert counted.texts == {
+        new: 1,
+        "a": 1,
+        " b": 1,
+        " a": 1,
+        " ": 1,
+        " g": 1,
+        old + "g": 1,
+        new: 1,
+    }
 
+
+def test_words_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(token_ids, "KNOWN_WORDS", 10)
     made = tokenizer("GPT-2")
     ids = TokenIds(made)

@@ -1,5 +1,6 @@
 """Token ids of many texts at once: on all cores, and what is said twice encoded once."""
 
+from array import array
 from collections.abc import Iterable
 from itertools import chain
 from typing import Any
@@ -10,6 +11,10 @@ from numpy.typing import NDArray
 from prefine.adapters.words import WORD, are_independent
 
 Ids = NDArray[np.int32]
+
+MOST_NEW = 0.2
+"""Share of a block's words that may be new: encoding a word alone costs as much as encoding it in
+five texts, so that a block of ever new words is better encoded whole."""
 
 KNOWN_WORDS = 100_000
 LONGEST_WORD = 64
@@ -66,27 +71,26 @@ class TokenIds:
                     start = len(last) - len(words[last][-1]) if words[last] else 0
                     words[text], before[text] = WORD.findall(text, start), last
                 last = text
-        new = self._learn_words(set(chain.from_iterable(words.values())))
+        new = list(set(chain.from_iterable(words.values())).difference(self._words))
+        if len(new) > MOST_NEW * sum(map(len, words.values())):
+            return self._whole([before])
+        self._words.update(zip(new, (ids.tobytes() for ids in self._encode(new)), strict=True))
         open_ended = {"": b""}  # text -> ids of all its words but the last
         found = {"": b""}
         for text, last in before.items():
             *closed, end = map(self._words.__getitem__, words[text])
             open_ended[text] = b"".join([open_ended[last], *closed])
             found[text] = open_ended[text] + end
-        for word in new:
-            if len(word) > LONGEST_WORD:
-                del self._words[word]
+        self._forget(new)
         return {text: np.frombuffer(ids, np.int32) for text, ids in found.items()}
 
-    def _learn_words(self, words: set[str]) -> list[str]:
-        """Encode the words that are not known, and return them."""
+    def _forget(self, new: list[str]) -> None:
+        """Keep the words in memory few and short."""
         if len(self._words) > KNOWN_WORDS:
             self._words.clear()
-        new = list(words.difference(self._words))
-        self._words |= {
-            word: ids.tobytes() for word, ids in zip(new, self._encode(new), strict=True)
-        }
-        return new
+        for word in new:
+            if len(word) > LONGEST_WORD:
+                self._words.pop(word, None)
 
     def _encode(self, texts: list[str]) -> list[Ids]:
         if self.backend is None:
@@ -96,8 +100,8 @@ class TokenIds:
             self.backend.no_padding()
             self.backend.encode_special_tokens = False
             encoded = self.backend.encode_batch_fast(texts, add_special_tokens=False)
-            found = [encoding.ids for encoding in encoded]
-        return [np.array(ids, dtype=np.int32) for ids in found]
+            found = (encoding.ids for encoding in encoded)
+        return [np.frombuffer(array("i", ids), np.int32) for ids in found]  # faster than np.array
 
 
 def _backend(tokenizer: Any) -> Any:
