@@ -73,7 +73,7 @@ def test_figures_already_taken_are_kept(tmp_path: Path, ran: list[Case]) -> None
     bench(*words, "--case", "adapters")
     assert len(ran) == 2
     done = bench(*words, "--case", "adapters", "--threads", "2")
-    assert "another number of threads or pairs" in str(done.exception)
+    assert "another number of threads or pairs, or with --quick" in str(done.exception)
     assert "<svg" in (tmp_path / "bench.svg").read_text()
 
 

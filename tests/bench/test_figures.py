@@ -52,6 +52,14 @@ def test_figures_leave_out_steps_that_were_not_timed(made: Made) -> None:
     assert shown["met"] is None
 
 
+def test_what_was_not_measured_is_neither_shown_nor_judged(made: Made) -> None:
+    shown = figures("made up", made(gauge=None))
+    assert "products" not in shown
+    assert met({**shown, "goal": {"speed": 1.9}}) is True
+    assert met({**shown, "goal": {"speed": 1.9, "products": 0.1}}) is None
+    assert show([shown]).endswith("worst: made up, 2.00")
+
+
 @pytest.mark.parametrize(
     ("goal", "expected"),
     [

@@ -101,6 +101,8 @@ def _memory(ours: Side, theirs: Side, against: str) -> dict[str, float]:
 def _products(made: Mapping[str, Any]) -> dict[str, Any]:
     """How long the products of our steps would take alone, and the share of the peak rate."""
     ours, gauge = made["sides"]["prefine"], made["gauge"]
+    if gauge is None:
+        return {}
     count = len(ours["steps"])
     first = ours["facts"]["first"]
     flops = np.array([steps[first : first + count] for _, steps in ours["facts"]["products"]])
@@ -123,7 +125,8 @@ def _products(made: Mapping[str, Any]) -> dict[str, Any]:
 
 def _estimated(made: Mapping[str, Any]) -> dict[str, float] | None:
     """What was estimated before the first step, and what was measured as a share of it."""
-    found, ours = made["gauge"]["estimate"], made["sides"]["prefine"]
+    ours, gauge = made["sides"]["prefine"], made["gauge"]
+    found = None if gauge is None else gauge["estimate"]
     if found is None or found["memory"] is None:
         return None
     seconds, memory = found["seconds_step"], found["memory"]["training"]
@@ -136,11 +139,15 @@ def _estimated(made: Mapping[str, Any]) -> dict[str, float] | None:
 
 
 def met(shown: Mapping[str, Any]) -> bool | None:
-    """Whether every goal of a case is met, by its interval's lower end; None where none is set.
+    """Whether every goal of a case is met, by its interval's lower end.
+
+    None where none is set, or where not all that it asks for was measured.
 
     A share of more than the whole is an error of measuring, and meets nothing.
     """
     goal = {name: value for name, value in shown["goal"].items() if value is not None}
+    if not goal.keys() <= {*shown, "memory"}:
+        return None
     reached = {name: shown[name]["low"] for name in goal if name != "memory"}
     held = [reached[name] >= goal[name] for name in reached]
     held += [shown[name]["low"] <= 1 for name in reached if name in ("products", "utilisation")]

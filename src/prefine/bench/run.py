@@ -75,7 +75,9 @@ class Side:
         return self.hear()
 
 
-def run_case(case: Case, *, trl_python: str, pairs: int, threads: int) -> dict[str, Any]:
+def run_case(
+    case: Case, *, trl_python: str, pairs: int, threads: int, gauged: bool = True
+) -> dict[str, Any]:
     """Time a case.
 
     Args:
@@ -83,6 +85,7 @@ def run_case(case: Case, *, trl_python: str, pairs: int, threads: int) -> dict[s
         trl_python: A Python that has TRL.
         pairs: How many pairs of steps are timed.
         threads: Threads of each side; while one works the other waits.
+        gauged: Whether a third process measures the machine, too.
 
     Returns:
         The case, what each side said, its steps, how their first steps compare, and how fast this
@@ -117,7 +120,7 @@ def run_case(case: Case, *, trl_python: str, pairs: int, threads: int) -> dict[s
             "threads": threads,
             "agreement": agreement,
             "profile": profile,
-            "gauge": _gauge(case, sides[0].facts["products"], steps, threads),
+            "gauge": (_gauge(case, sides[0].facts["products"], steps, threads) if gauged else None),
             "sides": {
                 side.name: {
                     "facts": {**side.facts, "first_step": _first_step(side)},

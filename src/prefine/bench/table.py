@@ -25,7 +25,7 @@ def show(results: Results) -> str:
     lines += [
         f"\n{made['name']}: products' share above 1, an error of measuring"
         for made in timed(results)
-        if made["products"]["low"] > 1
+        if "products" in made and made["products"]["low"] > 1
     ]
     if timed(results):
         worst = min(timed(results), key=lambda made: made["speed"]["value"])
@@ -41,6 +41,7 @@ def _line(made: Mapping[str, Any]) -> str:
     if "skipped" in made:
         return _row([*cells, f"skipped: {made['skipped']}", *[""] * 6])
     goal, sides = made["goal"], ("prefine", case["against"])
+    share = _stat(made["products"]) if "products" in made else ""
     return _row(
         [
             *cells,
@@ -50,7 +51,7 @@ def _line(made: Mapping[str, Any]) -> str:
             ", ".join(f"{made['tokens'][side]:.0f}" for side in sides),
             f"{made['training_memory']['ratio']:.2f}",
             _asked(goal["memory"], "≤"),
-            " ".join([_stat(made["products"]), _asked(goal["products"], "≥")]).strip(),
+            f"{share} {_asked(goal['products'], '≥')}".strip(),
         ]
     )
 

@@ -14,7 +14,10 @@ def bench(
     case: Annotated[
         list[str] | None, typer.Option(help="Name of a case; several may be given.")
     ] = None,
-    quick: Annotated[bool, typer.Option(help="Four cases, three pairs of steps.")] = False,
+    quick: Annotated[
+        bool,
+        typer.Option(help="Four cases, three pairs of steps; rates of products are left out."),
+    ] = False,
     pairs: Annotated[
         int | None, typer.Option(min=1, help="Pairs of steps that are timed: 7, or 3 with --quick.")
     ] = None,
@@ -52,7 +55,8 @@ def bench(
     _check(names, of_device, device, trl_python)
     timed = pairs or (3 if quick else 7)
     earlier = None if baseline is None else _read(baseline)
-    results = _run(names, trl_python=trl_python, pairs=timed, threads=threads, out=out)
+    how = {"trl_python": str(trl_python), "pairs": timed, "threads": threads, "gauged": not quick}
+    results = _run(names, how, out)
     _tell(results, earlier, as_json=as_json, device=device)
 
 
@@ -80,27 +84,25 @@ def _read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _run(
-    names: list[str], *, trl_python: Path, pairs: int, threads: int, out: Path | None
-) -> list[dict[str, Any]]:
+def _run(names: list[str], how: dict[str, Any], out: Path | None) -> list[dict[str, Any]]:
     from prefine.bench.cases import CASES
     from prefine.bench.figures import machine
     from prefine.bench.table import picture
     from prefine.storage import atomic_text, write_json
 
-    taken = {"threads": threads, "pairs": pairs}
+    taken = {name: how[name] for name in ("threads", "pairs", "gauged")}
     held = _read(out) if out and out.exists() else {**taken, "cases": []}
     if any(held.get(name) != value for name, value in taken.items()):
         raise ConfigError(
-            f"{out} holds figures taken with another number of threads or pairs, which must not "
-            "stand in one table with these. Name another --out."
+            f"{out} holds figures taken with another number of threads or pairs, or with --quick, "
+            "which must not stand in one table with these. Name another --out."
         )
     results: list[dict[str, Any]] = held["cases"]
     for name in names:
         if any(made["name"] == name for made in results):
             continue
         print(f"{name} ...", file=sys.stderr, flush=True)
-        results.append(_figures(name, str(trl_python), pairs, threads))
+        results.append(_figures(name, how))
         if out is not None:
             on = machine(CASES[name][0].device)
             write_json(out, {"machine": on, **taken, "cases": results})
@@ -109,7 +111,7 @@ def _run(
     return results
 
 
-def _figures(name: str, trl_python: str, pairs: int, threads: int) -> dict[str, Any]:
+def _figures(name: str, how: dict[str, Any]) -> dict[str, Any]:
     from prefine.bench.cases import CASES
     from prefine.bench.figures import figures, skipped
     from prefine.bench.gemm import has_bfloat16
@@ -119,7 +121,7 @@ def _figures(name: str, trl_python: str, pairs: int, threads: int) -> dict[str, 
     if case.device == "cpu" and case.precision != "float32" and not has_bfloat16():
         return skipped(name, "this processor has no bfloat16 units")
     try:
-        made = run_case(case, trl_python=trl_python, pairs=pairs, threads=threads)
+        made = run_case(case, **how)
     except DoesNotFit as error:
         return skipped(name, str(error))
     return figures(name, made)
