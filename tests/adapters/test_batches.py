@@ -162,16 +162,8 @@ def test_words_that_are_mostly_new_are_encoded_in_their_texts(
     ids.learn([[old, old + "g"]])
     for text in (new, old, old + "g"):
         assert ids[text].tolist() == made(text, add_special_tokens=False)["input_ids"]
-    assert counted.texts == {
-        new: 1,
-        "a": 1,
-        " b": 1,
-        " a": 1,
-        " ": 1,
-        " g": 1,
-        old + "g": 1,
-        new: 1,
-    }
+    # `new` was forgotten when the others were learned, and asked for again
+    assert counted.texts == {new: 2, "a": 1, " b": 1, " a": 1, " ": 1, " g": 1}
 
 
 def test_words_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
