@@ -92,7 +92,8 @@ class TextEncoder:
         self._bos = self.tokenizer.bos_token_id
         self._adds_bos = self._bos is not None and probe[:1] == [self._bos]
         self._eos = np.array([self.tokenizer.eos_token_id], np.int32)
-        special = self.tokenizer.all_special_tokens
+        added = self.tokenizer.added_tokens_decoder.values()  # more than those that have a name
+        special = {*self.tokenizer.all_special_tokens, *(str(t) for t in added if t.special)}
         control = sorted((t for t in special if t and not t.isalnum()), key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, control)) or NOTHING)
         self._ids = TokenIds(self.tokenizer)
