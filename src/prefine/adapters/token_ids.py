@@ -13,8 +13,9 @@ from prefine.adapters.words import WORD, are_independent
 Ids = NDArray[np.int32]
 
 MOST_NEW = 0.2
+NEW_AT_ONCE = 2000
 """Share of a block's words that may be new: encoding a word alone costs as much as encoding it in
-five texts, so that a block of ever new words is better encoded whole."""
+five texts, so a block with more is encoded whole, and so many of its words are learned."""
 
 KNOWN_WORDS = 100_000
 LONGEST_WORD = 64
@@ -73,8 +74,10 @@ class TokenIds:
                 last = text
         new = list(set(chain.from_iterable(words.values())).difference(self._words))
         if len(new) > MOST_NEW * sum(map(len, words.values())):
+            self._remember(new[:NEW_AT_ONCE])
+            self._forget(new)
             return self._whole([before])
-        self._words.update(zip(new, (ids.tobytes() for ids in self._encode(new)), strict=True))
+        self._remember(new)
         open_ended = {"": b""}  # text -> ids of all its words but the last
         found = {"": b""}
         for text, last in before.items():
@@ -83,6 +86,9 @@ class TokenIds:
             found[text] = open_ended[text] + end
         self._forget(new)
         return {text: np.frombuffer(ids, np.int32) for text, ids in found.items()}
+
+    def _remember(self, new: list[str]) -> None:
+        self._words.update(zip(new, (ids.tobytes() for ids in self._encode(new)), strict=True))
 
     def _forget(self, new: list[str]) -> None:
         """Keep the words in memory few and short."""
