@@ -1,11 +1,12 @@
 """Parts: no row lost, none over the budget but alone, about equally full."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from prefine.adapters.parts import split_rows
+from prefine.adapters.parts import Row, split_rows
 
 
 def row(prompt: int, *responses: int, name: int = 0) -> dict[str, Any]:
@@ -14,12 +15,12 @@ def row(prompt: int, *responses: int, name: int = 0) -> dict[str, Any]:
     return {"prompt": [tokens] * len(responses), "response": [np.ones(n) for n in responses]}
 
 
-def packed_tokens(rows: list[dict[str, Any]]) -> int:
+def packed_tokens(rows: Sequence[Row]) -> int:
     prompts = {one["prompt"][0].tobytes(): len(one["prompt"][0]) for one in rows}
     return sum(prompts.values()) + sum(len(r) for one in rows for r in one["response"])
 
 
-def padded_tokens(rows: list[dict[str, Any]]) -> int:
+def padded_tokens(rows: Sequence[Row]) -> int:
     items = [(p, r) for one in rows for p, r in zip(one["prompt"], one["response"], strict=True)]
     return len(items) * max(len(p) + len(r) for p, r in items)
 
