@@ -35,7 +35,7 @@ def dry_run(config: RunConfig) -> dict[str, Any]:
 def _estimate(plan: Plan, args: TrainingArguments) -> dict[str, Any]:
     """What an epoch takes, and what to change where memory does not suffice."""
     config, adapter = plan.config, plan.adapter
-    batches = epoch_batches(plan.data.train.epochs(0), args)
+    batches, count = epoch_batches(plan.data.train.epochs(0), args)
     budget = None if uses_fsdp() else config.token_budget
     parts = [part for batch in batches for part in adapter.split(batch, budget)]
     model = plan.model.to(args.device)
@@ -43,8 +43,10 @@ def _estimate(plan: Plan, args: TrainingArguments) -> dict[str, Any]:
     checkpointed = bool(args.gradient_checkpointing)
     if checkpointed:
         base_of(model).activation_checkpointing_enable(args.gradient_checkpointing_kwargs)
-    steps = max(1, -(-len(batches) // args.gradient_accumulation_steps))
-    found = estimate_step(model, adapter, parts, steps=steps, autocast=autocast_of(config))
+    found = estimate_step(
+        model, adapter, parts, steps=-(-count // args.gradient_accumulation_steps),
+        times=count / len(batches), autocast=autocast_of(config),
+    )  # fmt: skip
     changes = [] if found.memory is None else advice(
         found.memory, rows=max(map(len, parts)), checkpointed=checkpointed,
         lora=config.lora is not None, dtype=str(model.dtype).removeprefix("torch."),

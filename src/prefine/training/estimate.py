@@ -34,7 +34,7 @@ PROCESS = 64 << 20
 """Bytes that a training process on CPU takes beyond its tensors, measured: 50 to 90 MB."""
 
 MOST_COUNTED = 200
-"""Batches of an epoch whose tokens are counted; of more, evenly chosen ones."""
+"""Batches of an epoch that are looked at; of more, evenly chosen ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,51 +123,55 @@ def estimate_step(
     batches: Sequence[Rows],
     *,
     steps: int | None = None,
+    times: float = 1.0,
     autocast: torch.dtype | None = None,
 ) -> Estimate:
-    """Estimate what training on an epoch's batches takes.
+    """Estimate what training on batches takes.
 
     Args:
         model: As it is trained: on its device, with adapters and checkpointing switched on. Its
             weights, gradients and mode are left as they are.
         adapter: Lays rows out and scores them.
-        batches: The encoded rows of each batch that is computed at once, of one epoch on one
-            device.
-        steps: Optimizer steps that they make; one each where None.
+        batches: The encoded rows of each batch that is computed at once, on one device.
+        steps: Optimizer steps of an epoch; one for each batch where None.
+        times: How many times these batches make an epoch.
         autocast: Precision of products, where it is not that of the weights.
     """
     steps = len(batches) if steps is None else steps
-    counted = _evenly(batches, MOST_COUNTED)
-    laid_out = [_work(adapter.collate(rows)) for rows in counted]
-    scale = len(batches) / max(1, len(counted))
+    laid_out = [_work(adapter.collate(rows)) for rows in batches]
     largest, size = max(
-        zip(counted, (work.tokens for work in laid_out), strict=True), key=lambda pair: pair[1]
+        zip(batches, (work.tokens for work in laid_out), strict=True), key=lambda pair: pair[1]
     )
     work = sum(laid_out, Work(0, 0, 0))
-    flops = training_flops(model, work, recomputed=True).total * scale
+    flops = training_flops(model, work, recomputed=True).total * times
     with _Passes(model, adapter, autocast) as passes:
         memory = _memory(passes, largest, size)
-        rate, measured = _rate(passes, _middle(counted, laid_out))
+        rate, measured = _rate(passes, _middle(batches, laid_out))
     seconds = flops / rate + steps * _optimizer_seconds(model)
-    apart = sum(sum(_lengths(rows)) for rows in counted)
-    packed = any(isinstance(_items(adapter.collate(rows)), PackedItems) for rows in counted[:1])
+    apart = sum(sum(_lengths(rows)) for rows in batches)
+    packed = isinstance(_items(adapter.collate(batches[0])), PackedItems)
     return Estimate(
-        tokens=round(work.tokens * scale),
-        padded_tokens=round(sum(padded_work(_lengths(rows)).tokens for rows in counted) * scale),
+        tokens=round(work.tokens * times),
+        padded_tokens=round(sum(padded_work(_lengths(rows)).tokens for rows in batches) * times),
         sharing=apart / work.tokens if packed else 1.0,
         largest=size, flops_step=flops / steps, flops_epoch=flops, seconds_step=seconds / steps,
         seconds_epoch=seconds, rate=rate, measured=measured, memory=memory,
     )  # fmt: skip
 
 
-def epoch_batches(rows: Rows, args: TrainingArguments) -> list[Rows]:
-    """Return the micro-batches of this process in the first epoch, as the trainer draws them."""
+def epoch_batches(rows: Rows, args: TrainingArguments) -> tuple[list[Rows], int]:
+    """Return micro-batches of this process, as the trainer draws them in the first epoch.
+
+    Returns:
+        At most `MOST_COUNTED` batches, evenly chosen, and how many the epoch has.
+    """
     size, seed = args.train_batch_size, args.seed if args.data_seed is None else args.data_seed
     shuffle = args.train_sampling_strategy == "random"
     sampler = FilledSampler(len(rows), size * args.world_size, shuffle=shuffle, seed=seed)
     order = [at for _, at, present in sampler if present]
     starts = range(args.process_index * size, len(order), size * args.world_size)
-    return [[rows[at] for at in order[start : start + size]] for start in starts]
+    chosen = _evenly(starts, MOST_COUNTED)
+    return [[rows[at] for at in order[start : start + size]] for start in chosen], len(starts)
 
 
 def advice(memory: Memory, *, rows: int, checkpointed: bool, lora: bool, dtype: str) -> list[str]:

@@ -5,7 +5,10 @@ reward beta (log pi - log pi_ref), or the reward itself for a reward model, or b
 there is no reference.
 """
 
+import inspect
 from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -146,3 +149,17 @@ def _correlation(moments: Tensor) -> float | None:
     if var_x <= 1e-12 or var_y <= 1e-12:
         return None
     return (xy / n - x / n * y / n) / (var_x * var_y) ** 0.5
+
+
+def beta_of(objective: Any) -> float:
+    """The factor of the implicit reward: the objective's own beta, 1 where it has none."""
+    if isinstance(objective, partial):
+        return float(objective.keywords.get("beta", beta_of(objective.func)))
+    options = getattr(objective, "options", {})
+    if "beta" in options:
+        return float(options["beta"])
+    inner = getattr(objective, "loss", None)
+    if inner is not None:
+        return beta_of(inner)
+    beta = inspect.signature(objective).parameters.get("beta")
+    return 1.0 if beta is None else float(beta.default)

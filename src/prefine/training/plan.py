@@ -160,12 +160,16 @@ def _check_head_only(config: RunConfig, adapter: Any) -> None:
 
 def _about_sharing(adapter: Any, data: RunData) -> str:
     """Why packed rows share nothing, where no prompt has several responses."""
-    prompts = {
-        tuple(prompt) for row in data.train.epochs(0) for prompt in row["prompt"]
-    } if adapter.layout == "packed" else set()  # fmt: skip
-    items = sum(len(row["prompt"]) for row in data.train.epochs(0)) if prompts else 0
-    alone = prompts and len(prompts) == items
-    return "every prompt has one response: packed without sharing" if alone else ""
+    if adapter.layout != "packed":
+        return ""
+    seen: set[int] = set()
+    for row in data.train.epochs(0):  # the first row of pairs ends it
+        for prompt in row["prompt"]:
+            key = hash(prompt.tobytes())
+            if key in seen:
+                return ""
+            seen.add(key)
+    return "every prompt has one response: packed without sharing"
 
 
 def _about_experts(model: Any) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from prefine.protocols import Adapter, Batch
+
 Row = Mapping[str, Any]
 At = tuple[int, int, bool]
 
@@ -91,3 +93,12 @@ class FilledSampler(Sampler[At]):
             yield self.epoch, position, True
         for _ in range(len(self) - self.count):
             yield self.epoch, 0, False
+
+
+def collate_in_parts(adapter: Adapter, budget: int | None, rows: Sequence[Row]) -> list[Batch]:
+    """Lay rows out in parts of at most `budget` tokens (see `adapters.parts`).
+
+    Rows that only fill a batch up are left out where others are left.
+    """
+    present = [row for row in rows if not row.get("absent")]
+    return [adapter.collate(part) for part in adapter.split(present or rows[:1], budget)]

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from prefine.errors import ObjectiveError
-from prefine.objectives.declare import spec
+from prefine.objectives.declare import Loss, Spec, name_of, spec
 from prefine.protocols import Batch
-from prefine.scores import ItemScores, Scores, Term, gather
+from prefine.scores import ItemScores, Needs, Scores, Term, gather
 
 
 def term_rows(batch: Batch, term: Term, policy: ItemScores, reference: ItemScores | None) -> Scores:
@@ -92,3 +92,18 @@ def _weight(batch: Batch, term: Term, index: Tensor, units: Tensor) -> Tensor:
     if spec(term.objective).per == "unit":
         weight = weight * torch.where(present, units[index.clamp(min=0)], 0).sum(1)
     return weight
+
+
+def as_terms(objective: Loss | Sequence[Term]) -> list[Term]:
+    """Return the terms of an objective; a single loss is one, over all items."""
+    if isinstance(objective, Sequence):
+        return list(objective)
+    return [Term(name_of(objective), objective, ())]
+
+
+def all_needs(specs: Sequence[Spec]) -> Needs:
+    """Return what losses need together."""
+    needs = Needs()
+    for declared in specs:
+        needs = needs | declared.needs
+    return needs

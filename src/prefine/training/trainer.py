@@ -5,7 +5,6 @@ parallelism never change the result; the reference; the three kinds of objective
 checkpoints that are whole or absent.
 """
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
@@ -20,7 +19,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from prefine.adapters import bind
 from prefine.engine.layout import PackedItems
 from prefine.errors import ConfigError, ObjectiveError
-from prefine.objectives.declare import Loss, Spec, Stateful, name_of, spec
+from prefine.objectives.declare import Loss, Spec, Stateful, spec
 from prefine.protocols import Adapter, Batch
 from prefine.scores import ItemScores, Needs, Scores, Term
 from prefine.training.ahead import Ahead
@@ -32,11 +31,11 @@ from prefine.training.checks import (
 )
 from prefine.training.coupled import coupled_gradients
 from prefine.training.later import Later
-from prefine.training.metrics import Sums, add_sums, finish, metric_sums
+from prefine.training.metrics import Sums, add_sums, beta_of, finish, metric_sums
 from prefine.training.moving_reference import MovingReference
 from prefine.training.reference import NoReference, Reference, evaluating, without_dropout
-from prefine.training.rows import EncodedRows, FilledSampler
-from prefine.training.terms import term_rows, total_weights, weight_of
+from prefine.training.rows import EncodedRows, FilledSampler, collate_in_parts
+from prefine.training.terms import all_needs, as_terms, term_rows, total_weights, weight_of
 
 OnStep = Callable[[dict[str, Any]], None]
 
@@ -94,16 +93,16 @@ class PreferenceTrainer(Trainer):
         super().__init__(
             bind(model, adapter),  # type: ignore[arg-type]
             args,
-            data_collator=partial(_in_parts, adapter, token_budget),  # type: ignore[arg-type]
+            data_collator=partial(collate_in_parts, adapter, token_budget),  # type: ignore[arg-type]
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,  # type: ignore[arg-type]
             **kwargs,
         )
         self.adapter = adapter
-        self.terms = _as_terms(objective)
+        self.terms = as_terms(objective)
         self.specs: list[Spec] = [spec(term.objective) for term in self.terms]
         self.reference: Reference = NoReference() if reference is None else reference
-        self.needs = _all_needs(self.specs)
+        self.needs = all_needs(self.specs)
         self.on_step = on_step or (lambda row: None)
         self._state_sums: dict[int, dict[str, Tensor]] = {}
         self._sums: dict[str, Sums] = {"train": {}, "eval": {}}
@@ -293,7 +292,7 @@ class PreferenceTrainer(Trainer):
 
     def _record(self, model: nn.Module, term: Term, t: int, scores: Scores, losses: Tensor) -> None:
         kind = "train" if model.training else "eval"
-        sums = metric_sums(scores, losses, beta=_beta(term.objective), unit=self.adapter.unit)
+        sums = metric_sums(scores, losses, beta=beta_of(term.objective), unit=self.adapter.unit)
         prefix = "" if len(self.terms) == 1 else f"{term.name}/"
         add_sums(self._sums[kind], {prefix + name: value for name, value in sums.items()})
         loss = term.objective
@@ -467,46 +466,11 @@ class _AfterStep(TrainerCallback):
         self.trainer.later.flush()
 
 
-def _in_parts(
-    adapter: Adapter, budget: int | None, rows: Sequence[Mapping[str, Any]]
-) -> list[Batch]:
-    """Lay rows out in parts. Rows that only fill a batch up are left out where others are left."""
-    present = [row for row in rows if not row.get("absent")]
-    return [adapter.collate(part) for part in adapter.split(present or rows[:1], budget)]
-
-
 def _tokens(items: Any) -> int:
     """What the model computes of a batch's items, padding included."""
     if isinstance(items, PackedItems):
         return items.tokens
     return items["input_ids"].numel() if items else 0  # features need no trunk
-
-
-def _as_terms(objective: Loss | Sequence[Term]) -> list[Term]:
-    if isinstance(objective, Sequence):
-        return list(objective)
-    return [Term(name_of(objective), objective, ())]
-
-
-def _all_needs(specs: Sequence[Spec]) -> Needs:
-    needs = Needs()
-    for declared in specs:
-        needs = needs | declared.needs
-    return needs
-
-
-def _beta(objective: Any) -> float:
-    """The factor of the implicit reward: the objective's own beta, 1 where it has none."""
-    if isinstance(objective, partial):
-        return float(objective.keywords.get("beta", _beta(objective.func)))
-    options = getattr(objective, "options", {})
-    if "beta" in options:
-        return float(options["beta"])
-    inner = getattr(objective, "loss", None)
-    if inner is not None:
-        return _beta(inner)
-    beta = inspect.signature(objective).parameters.get("beta")
-    return 1.0 if beta is None else float(beta.default)
 
 
 def _positive(total: Tensor) -> Tensor:
