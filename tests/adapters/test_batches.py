@@ -3,13 +3,12 @@
 import random
 from collections import Counter
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import pytest
 from tests.adapters.plain_text import PlainEncoder
 from tests.adapters.test_text import assistant, prompt, user, view
-from tests.adapters.tokenizers_for_tests import SENTENCES, TOKENIZERS
+from tests.adapters.tokenizers_for_tests import SENTENCES, TOKENIZERS, tokenizer
 
 import prefine.adapters.text as text_module
 from prefine.adapters import token_ids
@@ -17,18 +16,9 @@ from prefine.adapters.templates import BUILT_IN, ChatTemplate
 from prefine.adapters.text import TextEncoder
 from prefine.adapters.token_ids import TokenIds
 
+pytestmark = pytest.mark.usefixtures("word_by_word")
+
 WORDS = " ".join(SENTENCES).split(" ")
-
-
-@pytest.fixture(autouse=True)
-def _word_by_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few texts hold few words twice: take them apart all the same."""
-    monkeypatch.setattr(token_ids, "MOST_NEW", 1.0)
-
-
-@cache
-def tokenizer(name: str) -> Any:
-    return TOKENIZERS[name]()
 
 
 def said(rng: random.Random, most: int = 12) -> str:

@@ -1,16 +1,16 @@
 """Words tokenised alone give the tokens of the whole, for the tokenizers that are let through."""
 
-from functools import cache
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests.adapters.tokenizers_for_tests import TOKENIZERS, byte_level
+from tests.adapters.tokenizers_for_tests import TOKENIZERS, byte_level, tokenizer
 
-from prefine.adapters import token_ids
 from prefine.adapters.token_ids import TokenIds
 from prefine.adapters.words import PATTERNS, WORD, are_independent
+
+pytestmark = pytest.mark.usefixtures("word_by_word")
 
 BY_WORD = ["GPT-2", *PATTERNS]
 
@@ -24,17 +24,6 @@ PARTS = st.one_of(
     st.characters(exclude_categories=["Cs"]),
 )
 TEXTS = st.lists(PARTS, max_size=14).map("".join)
-
-
-@pytest.fixture(autouse=True)
-def _word_by_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few texts hold few words twice: take them apart all the same."""
-    monkeypatch.setattr(token_ids, "MOST_NEW", 1.0)
-
-
-@cache
-def tokenizer(name: str) -> Any:
-    return TOKENIZERS[name]()
 
 
 @pytest.mark.parametrize("name", BY_WORD)

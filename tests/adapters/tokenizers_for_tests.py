@@ -1,6 +1,7 @@
 """Small tokenizers of every kind that matters to encoding, trained here on a few sentences."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from prefine.adapters.words import PATTERNS
@@ -89,3 +90,9 @@ TOKENIZERS: dict[str, Callable[[], Any]] = {
     "in Python": in_python,
 }
 """By name; the first four can be tokenised word by word."""
+
+
+@cache
+def tokenizer(name: str) -> Any:
+    """Return the tokenizer of a name, trained once."""
+    return TOKENIZERS[name]()

@@ -68,8 +68,9 @@ def test_figures_already_taken_are_kept(tmp_path: Path, ran: list[Case]) -> None
         done = bench(*words, "--case", name)
         assert done.exit_code == 0, done.exception
     assert len(ran) == 2
-    kept = json.loads((tmp_path / "bench.json").read_text())["cases"]
-    assert [case["name"] for case in kept] == ["pairs, light", "adapters"]
+    kept = json.loads((tmp_path / "bench.json").read_text())
+    assert [case["name"] for case in kept["cases"]] == ["pairs, light", "adapters"]
+    assert kept["command"] == "prefine bench --device cpu --pairs 2 --threads 1"
     bench(*words, "--case", "adapters")
     assert len(ran) == 2
     done = bench(*words, "--case", "adapters", "--threads", "2")

@@ -4,6 +4,7 @@ All sides' processes use this file; it imports nothing of prefine. On standard i
 process writes `go`, or `profile`; on standard output a line of JSON answers.
 """
 
+import importlib.util
 import json
 import os
 import sys
@@ -167,6 +168,22 @@ def watch_loss(trainer: Any, paced: Paced) -> None:
     trainer.training_step = training_step
 
 
+def begin(profile: Any = None) -> tuple[dict[str, Any], Turns]:
+    """Start the process of a side: its settings first, then torch.
+
+    Returns:
+        What the other process said on the command line, and the turns.
+    """
+    given = json.loads(sys.argv[1])
+    turns = Turns(given["case"]["device"], profile)
+    if given["case"]["tuned"]:
+        tune()
+    import torch
+
+    torch.set_num_threads(given["threads"])
+    return given, turns
+
+
 def run(turns: Turns, work: Callable[[], None]) -> None:
     """Do the work of a side; where the device's memory does not suffice, say so."""
     import torch
@@ -175,6 +192,17 @@ def run(turns: Turns, work: Callable[[], None]) -> None:
         work()
     except torch.OutOfMemoryError:
         turns.does_not_fit()
+
+
+def tune() -> None:
+    """Apply the settings of `engine.tune` without importing prefine."""
+    path = Path(__file__).parents[1] / "engine" / "tune.py"
+    spec = importlib.util.spec_from_file_location("tune", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.tune()
 
 
 def age() -> float:

@@ -3,7 +3,6 @@
 At its best: no gradient, no cache of keys, and logits only where a response may stand.
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,7 @@ import world  # pyright: ignore[reportMissingImports]
 
 def main() -> None:
     """Score as the case says, a batch a turn."""
-    given = json.loads(sys.argv[1])
-    turns = pace.Turns(given["case"]["device"])
-    if given["case"]["tuned"]:
-        world.tune()
-    import torch
-
-    torch.set_num_threads(given["threads"])
+    given, turns = pace.begin()
     import transformers
 
     _ = transformers.Qwen2ForCausalLM  # imported where it is asked for

@@ -1,7 +1,6 @@
 """prefine's side of a case: the trainer that `prefine train` runs, or its scoring, on the rows."""
 
 import json
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,15 +16,7 @@ from prefine.protocols import Batch
 
 def main() -> None:
     """Work as the case says, a step a turn."""
-    given = json.loads(sys.argv[1])
-    turns = pace.Turns(given["case"]["device"], Profile())
-    if given["case"]["tuned"]:
-        from prefine.engine.tune import tune
-
-        tune()
-    import torch
-
-    torch.set_num_threads(given["threads"])
+    given, turns = pace.begin(Profile())
     from prefine.training.trainer import PreferenceTrainer
 
     _ = PreferenceTrainer

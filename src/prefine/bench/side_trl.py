@@ -1,6 +1,5 @@
 """TRL's side of a case. Run as a script by a Python that has TRL: nothing here is prefine's."""
 
-import json
 import logging
 import sys
 import time
@@ -16,13 +15,7 @@ import world  # pyright: ignore[reportMissingImports]
 
 def main() -> None:
     """Train as the case says, a step a turn."""
-    given = json.loads(sys.argv[1])
-    turns = pace.Turns(given["case"]["device"])
-    if given["case"]["tuned"]:
-        world.tune()
-    import torch
-
-    torch.set_num_threads(given["threads"])
+    given, turns = pace.begin()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     import trl

@@ -4,7 +4,6 @@ Both sides' processes use this file; it imports nothing of prefine. A word is a 
 and responses have the lengths that the case says.
 """
 
-import importlib.util
 import random
 from pathlib import Path
 from typing import Any
@@ -43,17 +42,6 @@ SPREAD = 0.5
 
 Group = tuple[list[int], list[list[int]]]
 """A prompt's tokens, and those of its responses, best first."""
-
-
-def tune() -> None:
-    """Apply the settings of `engine.tune` without importing prefine."""
-    path = Path(__file__).parents[1] / "engine" / "tune.py"
-    spec = importlib.util.spec_from_file_location("tune", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.tune()
 
 
 def make_model(case: dict[str, Any], seed: int = 1234) -> Any:

@@ -56,7 +56,8 @@ def bench(
     timed = pairs or (3 if quick else 7)
     earlier = None if baseline is None else _read(baseline)
     how = {"trl_python": str(trl_python), "pairs": timed, "threads": threads, "gauged": not quick}
-    results = _run(names, how, out)
+    command = f"prefine bench --device {device} --pairs {timed} --threads {threads}"
+    results = _run(names, how, command + " --quick" * quick, out)
     _tell(results, earlier, as_json=as_json, device=device)
 
 
@@ -84,7 +85,9 @@ def _read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _run(names: list[str], how: dict[str, Any], out: Path | None) -> list[dict[str, Any]]:
+def _run(
+    names: list[str], how: dict[str, Any], command: str, out: Path | None
+) -> list[dict[str, Any]]:
     from prefine.bench.cases import CASES
     from prefine.bench.figures import machine
     from prefine.bench.table import picture
@@ -105,7 +108,7 @@ def _run(names: list[str], how: dict[str, Any], out: Path | None) -> list[dict[s
         results.append(_figures(name, how))
         if out is not None:
             on = machine(CASES[name][0].device)
-            write_json(out, {"machine": on, **taken, "cases": results})
+            write_json(out, {"command": command, "machine": on, **taken, "cases": results})
             with atomic_text(out.with_suffix(".svg")) as handle:
                 handle.write(picture(results) + "\n")
     return results
