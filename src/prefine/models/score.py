@@ -62,7 +62,7 @@ def score_batch(
         if part is None:
             continue
         with torch.no_grad():
-            scored = (call or model)(batch=part, draw=None, needs=Needs())
+            scored = (call or model)(batch=part, draw=adapter.draw(part, model), needs=Needs())
         values = scored.value.double().cpu().tolist()
         for role, at in part["roles"].items():
             for b, position in enumerate(at.tolist()):
