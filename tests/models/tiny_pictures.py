@@ -72,7 +72,8 @@ def stable_diffusion(prediction: str = "epsilon") -> Any:
 
     return StableDiffusionPipeline(
         autoencoder(4), clip_text(), clip_tokenizer(), unet(),
-        DDIMScheduler(prediction_type=prediction, steps_offset=1, clip_sample=False), None, None, requires_safety_checker=False,
+        DDIMScheduler(prediction_type=prediction, steps_offset=1, clip_sample=False),
+        None, None, requires_safety_checker=False,
     )  # fmt: skip
 
 

@@ -61,7 +61,7 @@ class Denoising:
 
     name: ClassVar[str]
     layout: ClassVar[str] = "samples"
-    elements: ClassVar[frozenset[str]] = frozenset({"error"})
+    elements = frozenset({"error"})
 
     @property
     def deterministic(self) -> bool:

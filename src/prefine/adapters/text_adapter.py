@@ -38,7 +38,7 @@ class TextAdapter:
     deterministic = True
     name: ClassVar[str]
     unit: ClassVar[str]
-    elements: ClassVar[frozenset[str]] = frozenset()
+    elements = frozenset[str]()
 
     def prepare(self, view: Any) -> Prepared:
         """Encode a view; see `adapters.text`."""

@@ -67,7 +67,7 @@ def align(
                 disable_tqdm=True,
                 dataloader_pin_memory=False,
                 logging_strategy="no",
-            ),  # fmt: skip
+            ),
         )
         trainer.train()
     return trainer.model  # type: ignore[return-value]

@@ -71,6 +71,7 @@ class PixelSpace(nn.Module):
         self.config = SimpleNamespace(
             scaling_factor=1.0, shift_factor=0.0, block_out_channels=(1,), force_upcast=False
         )
+        self.place: Tensor
         self.register_buffer("place", torch.zeros(()), persistent=False)
 
     @property
@@ -179,7 +180,8 @@ class PictureModel:
         """Height and width of a picture, pixels."""
         if self.resolution is not None:
             return self.resolution
-        own = self.denoiser.config.get("sample_size") or self.pipeline.default_sample_size
+        config: Any = self.denoiser.config
+        own = config.get("sample_size") or self.pipeline.default_sample_size
         factor = 2 ** (len(self.pipeline.vae.config.block_out_channels) - 1)
         return int(own) * factor
 

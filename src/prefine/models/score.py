@@ -56,7 +56,7 @@ def score_batch(
 
     plain = [{**row, "reference": None} for row in rows]
     device = next(model.parameters()).device
-    batch = send_to_device(adapter.collate(plain), device)
+    batch: Any = send_to_device(adapter.collate(plain), device)
     scores = [[float("nan")] * len(row["roles"]) for row in rows]
     for part in (batch, batch.get("mismatched")):
         if part is None:

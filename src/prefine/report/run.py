@@ -54,9 +54,10 @@ def run_report(run: Mapping[str, Any]) -> Report:
             set_aside, notes, versions, ...) with `metrics`, name -> `Stat` or its JSON form.
             Where known also: `metrics`: one mapping a logged step, with `step`; `margins` [n]:
             chosen minus rejected score of held-out pairs, and `length_gaps` [n]: their lengths
-            likewise; `shown`: pictures drawn before and after, as `samples`; `reliability`: (confidence, share right, count) of each bin; `samples`:
+            likewise; `reliability`: (confidence, share right, count) of each bin; `samples`:
             `{"prompt": text, "responses": [{"name": ..., "text": ... or "spans": [[text, scored],
-            ...], `picture` where it is one, further facts}]}`; `sample`: a decoded row with its mask; `config`: the resolved
+            ...], `picture` where it is one, further facts}]}`; `shown`: pictures drawn before and
+            after, as `samples`; `sample`: a decoded row with its mask; `config`: the resolved
             run.yaml; `meanings`: name -> what a number says.
 
     Returns:

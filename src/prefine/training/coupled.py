@@ -82,5 +82,6 @@ def _refuse_unequal(term: Term, weight: Tensor) -> None:
     if len(weight) and bool((weight != weight[0]).any()):
         raise ObjectiveError(
             f"{term.name} compares the rows of a batch with each other, where a row's weight has "
-            "no meaning, but the data weighs rows unequally. Remove the weights, or choose a row-wise objective."
+            "no meaning, but the data weighs rows unequally. Remove the weights, or choose a "
+            "row-wise objective."
         )

@@ -145,8 +145,8 @@ def _encode(view: Any, declared: Spec, adapter: Adapter, seed: int) -> tuple[Enc
     seeds = getattr(adapter, "fixed_draws", None)
     if "mismatched" not in declared.needs.roles:
         prepared = adapter.prepare(view)
-        rows = prepared.dataset
-        return EncodedRows(lambda _: rows, len(rows), seed=seed, seeds=seeds), prepared
+        same = prepared.dataset
+        return EncodedRows(lambda _: same, len(same), seed=seed, seeds=seeds), prepared
     from prefine.records import with_mismatched
 
     @lru_cache(maxsize=2)

@@ -9,6 +9,7 @@ are known (`Mixture.tilted`), so every policy can be held against it.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -170,7 +171,7 @@ def flow_samples(
     """Return [count, 2] points of a flow, by Heun's method from noise to data."""
     points = torch.randn(count, 2, generator=generator)
     times = torch.linspace(1, 0, steps + 1)
-    for now, then in zip(times[:-1], times[1:], strict=True):
+    for now, then in pairwise(times):
         first = model(points, now.expand(count))
         ahead = points + (then - now) * first
         second = model(ahead, then.expand(count))

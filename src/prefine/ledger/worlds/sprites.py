@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from prefine.adapters.denoisers import dit
 from prefine.adapters.diffusion import Diffusion
+from prefine.extras import require
 
 SIDE = 16
 SHAPES = ("square", "disk", "triangle", "cross")
@@ -99,7 +100,8 @@ def every() -> tuple[Sprite, ...]:
 @cache
 def _all_pixels() -> NDArray[np.float32]:
     """[sprites, 768] values from 0 to 1."""
-    return np.stack([sprite.pixels().reshape(-1) for sprite in every()]).astype(np.float32) / 255
+    flat = np.stack([sprite.pixels().reshape(-1) for sprite in every()])
+    return (flat / 255).astype(np.float32)
 
 
 def drawn(rng: np.random.Generator, caption: str | None = None, size: str | None = None) -> Sprite:
@@ -168,19 +170,18 @@ def look(pictures: Any) -> Seen:
 
 def untrained(seed: int) -> Any:
     """Return an untrained pipeline of diffusers: a small DiT that knows captions as classes."""
-    from diffusers import DDIMScheduler, DiTPipeline, DiTTransformer2DModel
-
+    diffusers = require("diffusers", extra="pictures")
     torch.manual_seed(seed)
-    transformer = DiTTransformer2DModel(
+    transformer = diffusers.DiTTransformer2DModel(
         num_layers=4, num_attention_heads=4, attention_head_dim=16, patch_size=4, in_channels=3,
         out_channels=3, sample_size=SIDE, norm_num_groups=1, num_embeds_ada_norm=NO_CAPTION,
         dropout=0.0,
     )  # fmt: skip
-    scheduler = DDIMScheduler(
+    scheduler = diffusers.DDIMScheduler(
         num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction",
         clip_sample=True, set_alpha_to_one=True,
     )  # fmt: skip
-    return DiTPipeline(transformer, None, scheduler, id2label=dict(enumerate(CAPTIONS)))
+    return diffusers.DiTPipeline(transformer, None, scheduler, id2label=dict(enumerate(CAPTIONS)))
 
 
 def base_pipeline(seed: int, *, steps: int = 2000, batch: int = 64) -> Any:
