@@ -20,7 +20,8 @@ is left out);
 `unlabelled`: how many rows that count have a response without a label;
 `items`: whatever the adapter needs to score the N items;
 `units`: [N] scored units of each item, known before it is scored;
-`seeds`: N pairs of a row's seed and the item's number in it, where something is drawn;
+`seeds`: [N, 2] a row's seed and the item's number in it, where something is drawn; a NumPy array,
+    which stays in the host's memory;
 `response_length`: [N] tokens of each response that are scored, or would be after a prompt;
 `features`: [N, H] the trunk's hidden states, where it is frozen; `items` is then empty;
 `reference`: [N] cached reference scores, where they are known;

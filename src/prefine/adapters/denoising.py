@@ -125,24 +125,23 @@ class Denoising:
     def draw(self, batch: Batch, model: nn.Module) -> Draw:
         """Return `time` [N, D] and `noise` [N, D, ...], from the seeds of the rows."""
         sample = batch["items"]["sample"]
-        shape = (self.draws, *sample.shape[1:])
-        keys = [(seed, item + 1 if self.noise == "own" else 0) for seed, item in batch["seeds"]]
-        drawn = {key: self._drawn(*key, shape, sample.dtype) for key in dict.fromkeys(keys)}
-        time = torch.stack([drawn[key][0] for key in keys]).to(sample.device)
-        noise = torch.stack([drawn[key][1] for key in keys]).to(sample.device)
-        return Draw({"time": time, "noise": noise})
+        seeds, items = batch["seeds"].T.tolist()
+        keys = list(zip(seeds, [k + 1 if self.noise == "own" else 0 for k in items], strict=True))
+        drawn = {key: self._drawn(*key, sample) for key in dict.fromkeys(keys)}
+        uniform = torch.stack([drawn[key][0] for key in keys])
+        noise = torch.stack([drawn[key][1] for key in keys])
+        time = self.times(uniform)
+        return Draw({"time": time.to(sample.device), "noise": noise.to(sample.device)})
 
-    def _drawn(
-        self, seed: int, own: int, shape: tuple[int, ...], dtype: torch.dtype
-    ) -> tuple[Tensor, Tensor]:
-        """Times and noise of a row; `own` tells items apart whose noise is not shared."""
+    def _drawn(self, seed: int, own: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """[D] numbers in [0, 1) and [D, ...] noise of a row; `own` is an item's, if not shared."""
         generator = torch.Generator().manual_seed(seed)
-        spread = torch.rand(shape[0], generator=generator, dtype=torch.float64)
-        uniform = (torch.arange(shape[0], dtype=torch.float64) + spread) / shape[0]
+        spread = torch.rand(self.draws, generator=generator, dtype=torch.float64)
         if own:
             digest = hashlib.sha256(f"{seed}\0{own}".encode()).digest()
             generator.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-        return self.times(uniform), torch.randn(shape, generator=generator, dtype=dtype)
+        noise = torch.randn((self.draws, *like.shape[1:]), generator=generator, dtype=like.dtype)
+        return (torch.arange(self.draws) + spread) / self.draws, noise
 
     def score(
         self,
@@ -205,7 +204,8 @@ def _place(items: Items) -> Batch:
             for name in names
         },
     }
-    return {"items": placed, "seeds": [(int(row.get("seed", 0)), k) for _, row, k in items]}
+    seeds = np.array([(int(row.get("seed", 0)), k) for _, row, k in items], dtype=np.int64)
+    return {"items": placed, "seeds": seeds.reshape(-1, 2)}
 
 
 def _units(row: Row, k: int) -> int:
