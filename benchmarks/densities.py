@@ -8,7 +8,6 @@ objective on labels that were shuffled, which must gain nothing.
 
 import argparse
 import json
-import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from prefine.ledger.align import align
 from prefine.ledger.worlds import densities as world
 from prefine.objectives.registry import build
 from prefine.statistics import t_interval
+from prefine.storage import write_json
 
 SLOPE = torch.tensor([2.0, 0.0], dtype=torch.float64)
 ROWS, STEPS, BATCH, SAMPLES = 20_000, 400, 256, 4_000
@@ -154,28 +154,43 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--arm", action="append", choices=ARMS)
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("docs/results/densities.json"))
     args = parser.parse_args()
     seeds = range(args.first_seed, args.first_seed + args.seeds)
-    jobs = [(name, seed, 3000) for name in args.arm or ARMS for seed in seeds]
-    results: list[dict[str, Any]] = []
-    with get_context("spawn").Pool(min(2, os.cpu_count() or 1)) as pool:
+    jobs = [(name, seed, 3000) for seed in seeds for name in args.arm or ARMS]
+    results: list[dict[str, Any]] = _earlier(args.out)
+    done = {(one["arm"], one["seed"]) for one in results}
+    jobs = [job for job in jobs if job[:2] not in done]
+    with get_context("spawn").Pool(args.processes) as pool:
         for made in pool.imap_unordered(run, jobs):
             results.append(made)
-            said = {k: round(v, 3) for k, v in made["aligned"].items()}
-            print(f"{len(results)}/{len(jobs)} {made['arm']}, seed {made['seed']}: {said}",
-                  file=sys.stderr)  # fmt: skip
+            said = {key: round(value, 3) for key, value in made["aligned"].items()}
+            print(f"{made['arm']}, seed {made['seed']}: {said}", file=sys.stderr, flush=True)
+            _write(args.out, results)
+
+
+def _earlier(path: Path) -> list[dict[str, Any]]:
+    """Runs of an earlier call that was cut off, unless an arm was changed since."""
+    if not path.exists():
+        return []
+    held = json.loads(path.read_text(encoding="utf-8"))
+    same = [name for name in ARMS if held["arms"].get(name) == asdict(ARMS[name])]
+    return [one for one in held["runs"] if one["arm"] in same]
+
+
+def _write(path: Path, results: list[dict[str, Any]]) -> None:
     results.sort(key=lambda one: (list(ARMS).index(one["arm"]), one["seed"]))
     target = world.clouds().tilted(SLOPE, 1.0)
     told = {
-        "command": f"make bench-densities SEEDS={args.seeds}",
+        "command": f"make bench-densities SEEDS={len({one['seed'] for one in results})}",
         "python": platform.python_version(), "torch": torch.__version__,
         "settings": {"rows": ROWS, "steps": STEPS, "batch": BATCH, "samples": SAMPLES},
         "exact": {"right": target.right_share()},
-        "arms": {name: asdict(ARMS[name]) for name in args.arm or ARMS},
+        "arms": {name: asdict(arm) for name, arm in ARMS.items()},
         "summary": summary(results), "runs": results,
     }  # fmt: skip
-    args.out.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    write_json(path, told)
 
 
 if __name__ == "__main__":
