@@ -31,7 +31,7 @@ from prefine.training.checks import (
 )
 from prefine.training.coupled import coupled_gradients
 from prefine.training.later import Later
-from prefine.training.metrics import Sums, add_sums, beta_of, finish, metric_sums
+from prefine.training.metrics import ERRORS, Sums, add_sums, beta_of, finish, metric_sums
 from prefine.training.moving_reference import MovingReference
 from prefine.training.reference import NoReference, Reference, evaluating, without_dropout
 from prefine.training.rows import EncodedRows, FilledSampler, collate_in_parts
@@ -254,7 +254,13 @@ class PreferenceTrainer(Trainer):
             scores = term_rows(inputs, term, policy, reference)
             if t == 0 and self.state.global_step == 0:
                 low = self.args.bf16 or self.args.fp16
-                check_step_zero(scores, self.reference, self.policy, low_precision=low)
+                check_step_zero(
+                    scores,
+                    self.reference,
+                    self.policy,
+                    low_precision=low,
+                    scale=0.0 if self.adapter.unit in ERRORS else 1.0,
+                )
             if self.specs[t].coupled and "coupled" in inputs:
                 total_loss = total_loss + term.coefficient * self._replayed(inputs, t, scores)
                 continue
