@@ -20,6 +20,8 @@ is left out);
 `unlabelled`: how many rows that count have a response without a label;
 `items`: whatever the adapter needs to score the N items;
 `units`: [N] scored units of each item, known before it is scored;
+`seeds`: [N, 2] a row's seed and the item's number in it, where something is drawn; a NumPy array,
+    which stays in the host's memory;
 `response_length`: [N] tokens of each response that are scored, or would be after a prompt;
 `features`: [N, H] the trunk's hidden states, where it is frozen; `items` is then empty;
 `reference`: [N] cached reference scores, where they are known;
@@ -63,10 +65,23 @@ class Adapter(Protocol):
         deterministic: Whether scoring the same item twice gives the same number, so that
             reference scores may be cached.
         unit: What a score is: `"nats"`, `"reward"`, or a surrogate and its scale.
+        elements: Names of what `score` can give per token, step or draw.
     """
 
-    deterministic: bool
-    unit: str
+    @property
+    def deterministic(self) -> bool:
+        """See above."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """See above."""
+        ...
+
+    @property
+    def elements(self) -> frozenset[str]:
+        """See above."""
+        ...
 
     def prepare(self, view: Any) -> Prepared:
         """Encode a view once, before training; set rows aside with a reason, never silently."""
@@ -85,7 +100,7 @@ class Adapter(Protocol):
         """Lay B encoded rows out as one batch."""
         ...
 
-    def draw(self, batch: Batch, seeds: Tensor, model: nn.Module) -> Draw | None:
+    def draw(self, batch: Batch, model: nn.Module) -> Draw | None:
         """Return what policy and reference must share, from one seed per row; None if nothing."""
         ...
 

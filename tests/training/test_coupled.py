@@ -75,7 +75,7 @@ def test_sorting_each_micro_batch_would_be_another_gradient(
 
 
 def test_unequal_weights_have_no_meaning(fit: Callable[..., Any], token_rows: Rows) -> None:
-    with pytest.raises(ObjectiveError, match=r"aot sorts the rows.*weighs rows unequally"):
+    with pytest.raises(ObjectiveError, match=r"aot compares the rows.*weighs rows unequally"):
         fit(token_rows(4, weight=[1.0, 1.0, 2.0, 1.0]), 2)
 
 

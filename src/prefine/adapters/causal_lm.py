@@ -27,6 +27,7 @@ class CausalLM(TextAdapter):
 
     name: ClassVar[str] = "causal_lm"
     unit = "nats"
+    elements = frozenset({"log_prob", "entropy", "log_collision", "log_softmax", "kl_reference"})
 
     def score(
         self,

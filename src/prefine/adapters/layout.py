@@ -1,123 +1,57 @@
-"""Lay encoded rows out as one batch of items: padded rows, or one packed row."""
+"""Lay encoded texts out as one batch of items: padded rows, or one packed row."""
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from prefine.adapters.rows import Items, Row, lay_out_rows
 from prefine.engine.layout import WORTH_SHARING, PackedItems, pack, saved_share
 from prefine.protocols import Batch
-
-PRIMARY = re.compile(r"chosen|rejected|response(_\d+)?")
-"""Roles of the items that an objective compares by default; others are asked for by name."""
-
-ROW_DTYPE = torch.float32 if torch.backends.mps.is_available() else torch.float64
-"""Weights and labels: sums over rows must not depend on how rows are laid out."""
-
-
-Items = Sequence[tuple[Mapping[str, Any], int]]
-"""The row of each item, and its number there."""
 
 
 def lay_out(rows: Sequence[Mapping[str, Any]], pad: int, *, packed: bool = False) -> Batch:
     """Lay the items of B rows out as one batch (see `protocols.Batch`).
 
-    Items with the role `mismatched` go into a batch of their own under `mismatched`: they are
-    scored without gradient, and only by objectives that ask.
-
     Args:
-        rows: Encoded rows, as `TextEncoder.rows` yields them, with `absent` and `reference`
-            where known.
+        rows: Encoded rows, as `TextEncoder.rows` yields them, with `absent`, `reference` and
+            `features` where known.
         pad: Token id to pad with, on the right.
         packed: One row without padding, in which equal prompts stand once.
     """
 
-    def place(items: Items) -> dict[str, Tensor] | PackedItems:
-        return _packed(items) if packed else _padded(items, pad)
+    def place(items: Items) -> Batch:
+        lengths = torch.tensor([np.count_nonzero(row["mask"][k]) for _, row, k in items])
+        features = [row["features"][k] for _, row, k in items if row.get("features") is not None]
+        if items and len(features) == len(items):
+            stacked = torch.from_numpy(np.stack(features))
+            return {"items": {}, "features": stacked, "response_length": lengths}
+        placed = _packed(items) if packed else _padded(items, pad)
+        return {"items": placed, "response_length": lengths}
 
-    batch = _lay_out(rows, place, keep=lambda role: role != "mismatched")
-    if any("mismatched" in row["roles"] for row in rows):
-        batch["mismatched"] = _lay_out(rows, place, keep=lambda role: role == "mismatched")
-    return batch
-
-
-def _lay_out(
-    rows: Sequence[Mapping[str, Any]],
-    place: Callable[[Items], dict[str, Tensor] | PackedItems],
-    keep: Callable[[str], bool],
-) -> Batch:
-    items: list[tuple[Mapping[str, Any], int]] = []
-    roles: list[dict[str, int]] = []
-    for row in rows:
-        at: dict[str, int] = {}
-        for k, role in enumerate(row["roles"]):
-            if keep(role):
-                at[role] = len(items)
-                items.append((row, k))
-        roles.append(at)
-    primary = [[i for role, i in at.items() if PRIMARY.fullmatch(role)] for at in roles]
-    if not any(primary):
-        primary = [list(at.values()) for at in roles]
-    width = max((len(row) for row in primary), default=0)
-    batch: Batch = {
-        "rows": _row_tensors(rows, primary, width),
-        "index": torch.tensor([row + [-1] * (width - len(row)) for row in primary]).long(),
-        "roles": _role_tensors(roles),
-        "complete": _complete(primary, roles),
-        "unlabelled": sum(map(_lacks_label, rows, map(len, primary))),
-        "response_length": torch.tensor([np.count_nonzero(row["mask"][k]) for row, k in items]),
-        "units": torch.tensor([_units(row, k) for row, k in items]).long(),
-        "records": [str(row["record"]) for row in rows],
-    }
-    features = [row["features"][k] for row, k in items if row.get("features") is not None]
-    if items and len(features) == len(items):
-        return batch | {"features": torch.from_numpy(np.stack(features)), "items": {}}
-    batch["items"] = place(items)
-    references = [row["reference"][k] for row, k in items if row.get("reference") is not None]
-    if items and len(references) == len(items):
-        batch["reference"] = torch.tensor(references, dtype=torch.float64)
-    return batch
+    return lay_out_rows(rows, place, _units)
 
 
-def _role_tensors(roles: Sequence[Mapping[str, int]]) -> dict[str, Tensor]:
-    names = sorted({name for at in roles for name in at})
-    return {name: torch.tensor([at.get(name, -1) for at in roles]) for name in names}
-
-
-def _units(row: Mapping[str, Any], k: int) -> int:
+def _units(row: Row, k: int) -> int:
     """Scored tokens of an item: the first token of all has nothing that predicts it."""
     mask = np.asarray(row["mask"][k], dtype=np.bool_)
     return int(np.count_nonzero(mask if len(row["prompt"][k]) else mask[1:]))
 
 
-def _complete(primary: Sequence[Sequence[int]], roles: Sequence[Mapping[str, int]]) -> list[str]:
-    """Roles that every row has, and "" where no row of the index lacks a response."""
-    every = set.intersection(*map(set, roles)) if roles else set()
-    return sorted(every | ({""} if len(set(map(len, primary))) == 1 else set()))
-
-
-def _lacks_label(row: Mapping[str, Any], responses: int) -> bool:
-    """Whether a row that counts has a response that nobody judged."""
-    labels = list(row.get("label") or [])[:responses]
-    counts = not row.get("absent") and row.get("weight") != 0
-    return counts and (len(labels) < responses or None in labels)
-
-
 def _packed(items: Items) -> PackedItems:
-    parts = [(row["prompt"][k], row["response"][k], row["mask"][k]) for row, k in items]
+    parts = [(row["prompt"][k], row["response"][k], row["mask"][k]) for _, row, k in items]
     return pack(parts, share=saved_share(parts) >= WORTH_SHARING)
 
 
 def _padded(items: Items, pad: int) -> dict[str, Tensor]:
-    lengths = [len(row["prompt"][k]) + len(row["response"][k]) for row, k in items]
+    lengths = [len(row["prompt"][k]) + len(row["response"][k]) for _, row, k in items]
     width = max(lengths, default=0)
     ids = np.full((len(items), width), pad, dtype=np.int64)
     attend = np.zeros((len(items), width), dtype=np.int64)
     scored = np.zeros((len(items), width), dtype=np.bool_)
-    for n, (row, k) in enumerate(items):
+    for n, (_, row, k) in enumerate(items):
         start, length = len(row["prompt"][k]), lengths[n]
         ids[n, :start] = row["prompt"][k]
         ids[n, start:length] = row["response"][k]
@@ -128,40 +62,3 @@ def _padded(items: Items, pad: int) -> dict[str, Tensor]:
         "attention_mask": torch.from_numpy(attend),
         "response_mask": torch.from_numpy(scored),
     }
-
-
-def _row_tensors(
-    rows: Sequence[Mapping[str, Any]], primary: Sequence[Sequence[int]], width: int
-) -> dict[str, Tensor]:
-    """What is known about rows, by name; what no row knows is left out."""
-
-    def per_row(name: str, missing: float) -> Tensor:
-        values = [row.get(name) for row in rows]
-        return torch.tensor(
-            [missing if value is None else float(value) for value in values], dtype=ROW_DTYPE
-        )
-
-    def per_response(name: str) -> Tensor:
-        table = torch.full((len(rows), width), float("nan"), dtype=ROW_DTYPE)
-        for b, row in enumerate(rows):
-            values = row.get(name) or []
-            for k in range(min(len(primary[b]), len(values))):
-                if values[k] is not None:
-                    table[b, k] = float(values[k])
-        return table
-
-    absent = torch.tensor([bool(row.get("absent")) for row in rows])
-    weight = torch.where(absent, 0.0, per_row("weight", 1.0)).to(ROW_DTYPE)
-    tensors: dict[str, Tensor] = {
-        "weight": weight,
-        "absent": absent,
-        "rater": torch.tensor([int(row.get("rater", -1)) for row in rows]),
-        "principal": torch.tensor([int(row.get("principal", -1)) for row in rows]),
-        "seed": torch.tensor([int(row.get("seed", 0)) for row in rows]),
-    }
-    found = {name: per_row(name, float("nan")) for name in ("prob", "margin")}
-    found |= {name: per_response(name) for name in ("utility", "label")}
-    tensors |= {name: values for name, values in found.items() if not values.isnan().all()}
-    if any(row.get("tie") for row in rows):
-        tensors["tie"] = torch.tensor([bool(row.get("tie")) for row in rows])
-    return tensors

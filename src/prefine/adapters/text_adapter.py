@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
-from torch import Tensor, nn
+from torch import nn
 
 from prefine.adapters.layout import lay_out
 from prefine.adapters.parts import split_rows
@@ -38,6 +38,7 @@ class TextAdapter:
     deterministic = True
     name: ClassVar[str]
     unit: ClassVar[str]
+    elements = frozenset[str]()
 
     def prepare(self, view: Any) -> Prepared:
         """Encode a view; see `adapters.text`."""
@@ -58,7 +59,7 @@ class TextAdapter:
         """Return this adapter with the fastest layout that gives this model's own numbers."""
         return replace(self, layout=choose_layout(model, self.unit == "reward").layout)
 
-    def draw(self, batch: Batch, seeds: Tensor, model: nn.Module) -> Draw | None:
+    def draw(self, batch: Batch, model: nn.Module) -> Draw | None:
         """Nothing is random here."""
         return None
 

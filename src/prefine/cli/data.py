@@ -160,6 +160,35 @@ def export(
 
 
 @app.command()
+def encode(
+    source: SourceName,
+    model: Annotated[str, typer.Option(help="Picture model: Hub name or folder.")],
+    format: Format = "auto",
+    split: Split = None,
+    config: Config = None,
+    revision: Revision = None,
+    max_rejects: MaxRejects = 0.01,
+    rejects: Rejects = None,
+    keep_column: KeepColumn = None,
+    rename: Rename = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Encode captions and pictures for a picture model, once; runs on them find the numbers."""
+    records = _load(
+        source, format, split, config, revision, max_rejects, rejects, keep_column, rename
+    )
+    from prefine.models.picture_rows import encode_records
+
+    done = encode_records(records, source, model, progress=not as_json)
+    if as_json:
+        typer.echo(json.dumps(done))
+        return
+    typer.echo(f"{done['records']} of {len(records)} records: {done['encoded']}")
+    for reason, count in done["set_aside"].items():
+        typer.echo(f"  set aside: {reason} ({count} records)", err=True)
+
+
+@app.command()
 def formats() -> None:
     """List the formats that can be read and written."""
     from prefine.records.formats import FORMATS

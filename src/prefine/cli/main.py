@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from prefine import __version__
-from prefine.cli import bench, config, data, demo, evaluate, train
+from prefine.cli import bench, config, data, demo, evaluate, generate, train
 from prefine.errors import ConfigError, MissingExtraError, PrefineError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="evaluate")
 app.command()(train.train)
 app.command()(demo.demo)
+app.command()(generate.generate)
 app.command()(bench.bench)
 
 

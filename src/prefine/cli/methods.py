@@ -14,13 +14,48 @@ def show_methods(objective: str | None, as_json: bool) -> None:
         as_json: Print JSON: a list of objects, or one object.
     """
     from prefine.objectives import registry
+    from prefine.training.presets import PRESETS
 
+    spelled = (objective or "").replace("-", "_")
+    if spelled in PRESETS:
+        _show_preset(spelled, as_json)
+        return
     if objective is not None:
         method = registry.describe("bradley_terry" if objective == "reward" else objective)
         typer.echo(json.dumps(method)) if as_json else _show_one(method)
         return
     methods = [registry.describe(name) for name in registry.names()]
     typer.echo(json.dumps(methods)) if as_json else _show_all(methods)
+    if not as_json:
+        _show_presets()
+
+
+def _show_presets() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from prefine.training.presets import PRESETS
+
+    table = Table("preset", "objective", "", box=None)
+    for name, preset in PRESETS.items():
+        table.add_row(name, preset.objective, _plain(preset.summary))
+    Console().print(table)
+
+
+def _show_preset(name: str, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from prefine.training.presets import PRESETS
+
+    said = {"name": name, **asdict(PRESETS[name])}
+    if as_json:
+        typer.echo(json.dumps(said))
+        return
+    typer.echo(f"{name}: {said.pop('summary')}\n")
+    for key in ("options", "denoising", "rows"):
+        for option, value in said[key].items():
+            typer.echo(f"  {key}.{option}={value}")
+    typer.echo(f"\nThe objective is {said['objective']}: prefine train {said['objective']} --list")
 
 
 def _show_all(methods: list[dict[str, Any]]) -> None:

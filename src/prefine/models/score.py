@@ -56,13 +56,13 @@ def score_batch(
 
     plain = [{**row, "reference": None} for row in rows]
     device = next(model.parameters()).device
-    batch = send_to_device(adapter.collate(plain), device)
+    batch: Any = send_to_device(adapter.collate(plain), device)
     scores = [[float("nan")] * len(row["roles"]) for row in rows]
     for part in (batch, batch.get("mismatched")):
         if part is None:
             continue
         with torch.no_grad():
-            scored = (call or model)(batch=part, draw=None, needs=Needs())
+            scored = (call or model)(batch=part, draw=adapter.draw(part, model), needs=Needs())
         values = scored.value.double().cpu().tolist()
         for role, at in part["roles"].items():
             for b, position in enumerate(at.tolist()):

@@ -6,12 +6,14 @@ of losses are in `transforms` (what a loss sees) and `combine` (sums, pairs, con
 
 from prefine.objectives.adaptive import alpha_dpo
 from prefine.objectives.coupled import aot
+from prefine.objectives.denoising import diffusion_kto, mapo
 from prefine.objectives.divergences import f_dpo
 from prefine.objectives.graded import exo_reward, info_nca, listwise_nca
 from prefine.objectives.likelihood import sft
 from prefine.objectives.listwise import plackett_luce, pro
 from prefine.objectives.margins import discopop, exo_preference, hinge, robust_dpo
 from prefine.objectives.offsets import (
+    clipped_dpo,
     dpop,
     gamma_dpo,
     length_normalised_dpo,
@@ -27,6 +29,7 @@ from prefine.objectives.separate import apo_down, apo_zero, nca, sppo
 from prefine.objectives.ties import dpo_ties
 from prefine.objectives.tokens import ld_dpo, tdpo1, tdpo2, wpo
 from prefine.objectives.unpaired import apo_zero_unpaired, bco, kto
+from prefine.objectives.weighted import reward_weighted, smoothed_dpo
 
 __all__ = [
     "alpha_dpo",
@@ -37,7 +40,9 @@ __all__ = [
     "apo_zero_unpaired",
     "bco",
     "bradley_terry",
+    "clipped_dpo",
     "cpo",
+    "diffusion_kto",
     "discopop",
     "dpo",
     "dpo_ties",
@@ -55,17 +60,20 @@ __all__ = [
     "length_regularised_dpo",
     "lipo",
     "listwise_nca",
+    "mapo",
     "nca",
     "orpo",
     "plackett_luce",
     "pro",
     "ranklist",
+    "reward_weighted",
     "robust_dpo",
     "robust_em",
     "rpo",
     "sft",
     "simpo",
     "slic_hf",
+    "smoothed_dpo",
     "sppo",
     "tdpo1",
     "tdpo2",

@@ -70,6 +70,54 @@ def gamma_dpo(
 
 @objective(
     "pair",
+    needs=Needs(reference=True),
+    formula="-log sigma({beta} (h_w - max(h_l, -{floor})))",
+)
+def clipped_dpo(
+    scores: Scores, *, beta: Strength = 0.1, floor: Annotated[float, Range(above=0)] = 1.0
+) -> Tensor:
+    r"""DPO whose losing side is pushed no further than a floor.
+
+    .. math:: \ell = -\log\sigma\big(\beta\,[h_w - \max(h_l, -f)]\big)
+
+    Once the rejected response has lost f nats against the reference it is left alone: what is
+    false here may be right elsewhere, as a changed caption is of another picture.
+
+    Args:
+        scores: Pairs with reference scores, nats.
+        beta: KL strength, reward per nat.
+        floor: f, nats (or halves of squared errors).
+
+    Returns:
+        [B] loss per pair, nats.
+
+    Raises:
+        ObjectiveError: If there are no reference scores, or a row does not hold two responses.
+        ConfigError: If an option is out of range.
+
+    Curves:
+        Starts at 0.693. `log_ratio/rejected` falls to about minus the floor and stays there.
+
+    Pitfalls:
+        A floor far below what margins reach makes this imitation of the chosen; one far above
+        makes it `dpo`.
+
+    Source:
+        TPO, arXiv:2509.25771, asks for gradient clipping on the losing side; this form is ours.
+
+    Example:
+        >>> import torch
+        >>> pair = Scores(torch.tensor([[1.0, -9.0]]), torch.ones(1, 2),
+        ...               reference=torch.zeros(1, 2))
+        >>> clipped_dpo(pair, beta=1.0, floor=2.0)  # log(1 + exp(-3))
+        tensor([0.0486])
+    """
+    ratio = scores.log_ratio
+    return logistic(beta * (ratio[:, 0] - ratio[:, 1].clamp(min=-floor)))
+
+
+@objective(
+    "pair",
     needs=REFERENCE_AND_PROB,
     formula="-p log sigma(u) - (1 - p) log sigma(-u), u = {beta} (h_w - h_l) + {alpha} (n_w - n_l)",
 )

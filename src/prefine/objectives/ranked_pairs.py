@@ -100,7 +100,7 @@ def ranklist(
     formula=lambda options: (
         "-sum over s_i > s_j of |G_i - G_j| |1 / D_i - 1 / D_j| log sigma({beta} (h_i - h_j)), "
         + ("G = 2^s - 1" if options["gain"] == "exponential" else "G = s")
-        + ", s = utility, D = log(1 + rank by h)"
+        + f", s = utility, D = log(1 + rank by {'h' if options['rank_by'] == 'policy' else 's'})"
     ),
 )
 def lipo(
@@ -108,6 +108,7 @@ def lipo(
     *,
     beta: Strength = 0.1,
     gain: Literal["exponential", "linear"] = "exponential",
+    rank_by: Literal["policy", "labels"] = "policy",
 ) -> Tensor:
     r"""DPO on every pair of a list, weighted by what swapping the two would do to its DCG (LiPO).
 
@@ -116,13 +117,15 @@ def lipo(
         \quad D(\tau) = \log(1 + \tau)
 
     where :math:`\tau_i` is the place that the policy gives response i among the list, 1 for the
-    largest h. The weights have no gradient. Mistakes at the top of the list cost most.
+    largest h, or with `rank_by="labels"` the place that its label gives it, as RankDPO has it. The
+    weights have no gradient. Mistakes at the top of the list cost most.
 
     Args:
         scores: Lists with `utility` (the labels s) and reference scores, nats. Absent responses
             (`valid`) take no part. The exponential gain wants labels of a few units at most.
         beta: KL strength, reward per nat.
         gain: G: :math:`2^s - 1`, or the label itself.
+        rank_by: Whose order the discount follows.
 
     Returns:
         [B] loss per list.
@@ -141,7 +144,8 @@ def lipo(
         sure of in the wrong way costs most at its top.
 
     Source:
-        Liu et al. 2024, arXiv:2402.01878 (LiPO-lambda), eq. 8.
+        Liu et al. 2024, arXiv:2402.01878 (LiPO-lambda), eq. 8. By labels: Karthik et al. 2024,
+        arXiv:2410.18013 (RankDPO), eq. 5 to 7.
 
     Example:
         >>> graded = Scores(torch.zeros(1, 2), torch.ones(1, 2), reference=torch.zeros(1, 2),
@@ -151,9 +155,10 @@ def lipo(
     """
     score, utility, valid = beta * scores.log_ratio, cast(Tensor, scores.utility), present(scores)
     gains = torch.exp2(utility) - 1 if gain == "exponential" else utility
-    place = (score.detach()[:, None, :] > score.detach()[:, :, None]) & valid[:, None, :]
+    by = score.detach() if rank_by == "policy" else utility
+    place = (by[:, None, :] > by[:, :, None]) & valid[:, None, :]
     earlier = torch.ones_like(place[0]).tril(-1)  # equal scores keep the order of the list
-    equal = (score.detach()[:, None, :] == score.detach()[:, :, None]) & valid[:, None, :]
+    equal = (by[:, None, :] == by[:, :, None]) & valid[:, None, :]
     rank = 1 + (place | (equal & earlier)).sum(2)
     discount = 1 / torch.log1p(rank.to(score.dtype))
     pairs = valid[:, :, None] & valid[:, None, :] & (utility[:, :, None] > utility[:, None, :])

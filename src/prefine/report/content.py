@@ -1,5 +1,6 @@
 """What a report is made of: plain values, none of which is trusted to be harmless text."""
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -82,11 +83,18 @@ class Response:
         name: Who gave it, or its role.
         text: The text, or spans where a mask is to be shown.
         facts: Numbers that belong to it, such as its reward.
+        picture: Bytes of a PNG, or None. They are shown as an image and as nothing else.
     """
 
     name: str
     text: str | Sequence[Span]
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    picture: bytes | None = None
+
+    @property
+    def source(self) -> str:
+        """The picture as an address that holds it."""
+        return "data:image/png;base64," + base64.b64encode(self.picture or b"").decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ KEYS = (
     "length_gaps",
     "reliability",
     "samples",
+    "shown",
     "sample",
     "config",
     "meanings",
@@ -55,7 +56,8 @@ def run_report(run: Mapping[str, Any]) -> Report:
             chosen minus rejected score of held-out pairs, and `length_gaps` [n]: their lengths
             likewise; `reliability`: (confidence, share right, count) of each bin; `samples`:
             `{"prompt": text, "responses": [{"name": ..., "text": ... or "spans": [[text, scored],
-            ...], further facts}]}`; `sample`: a decoded row with its mask; `config`: the resolved
+            ...], `picture` where it is one, further facts}]}`; `shown`: pictures drawn before and
+            after, as `samples`; `sample`: a decoded row with its mask; `config`: the resolved
             run.yaml; `meanings`: name -> what a number says.
 
     Returns:
@@ -81,6 +83,7 @@ def run_report(run: Mapping[str, Any]) -> Report:
         Section("What was trained", _header(summary)),
         Section("Held-out results", [Stats(results, run.get("meanings", {})), *_pictures(run)]),
         Section("Curves", _gallery(training_curves(run.get("metrics", [])))),
+        Section("Pictures", _shown(run)),
         Section("Samples", _samples(run)),
         Section("What was set aside", _set_aside(summary)),
         Section("To repeat this run", _repeat(summary, run.get("config", ""))),
@@ -150,6 +153,13 @@ def _gallery(figures: Sequence[Figure]) -> list[Block]:
     return [Gallery(figures)] if figures else []
 
 
+def _shown(run: Row) -> list[Block]:
+    if not run.get("shown"):
+        return []
+    said = "Drawn before and after training, each pair from the same seed."
+    return [Prose(said), Samples([_sample(sample) for sample in run["shown"]])]
+
+
 def _samples(run: Row) -> list[Block]:
     blocks: list[Block] = []
     if run.get("samples"):
@@ -164,11 +174,11 @@ def _sample(sample: Row) -> Sample:
 
 
 def _response(response: Row) -> Response:
-    facts = {k: v for k, v in response.items() if k not in ("name", "text", "spans")}
+    facts = {k: v for k, v in response.items() if k not in ("name", "text", "spans", "picture")}
     text = response.get("text")
     if text is None:
         text = [Span(part, bool(scored)) for part, scored in response["spans"]]
-    return Response(response["name"], text, facts)
+    return Response(response["name"], text, facts, response.get("picture"))
 
 
 def _set_aside(summary: Row) -> list[Block]:

@@ -12,7 +12,12 @@ from prefine.training.reference import Reference
 
 
 def check_step_zero(
-    scores: Scores, reference: Reference, policy: nn.Module, *, low_precision: bool
+    scores: Scores,
+    reference: Reference,
+    policy: nn.Module,
+    *,
+    low_precision: bool,
+    scale: float = 1.0,
 ) -> None:
     """Raise unless log-ratios are 0 where the reference is the policy that training starts from.
 
@@ -21,6 +26,7 @@ def check_step_zero(
         reference: Says whether it claims to be the initial policy.
         policy: The model; checked in training alone.
         low_precision: Whether scores come from 16-bit arithmetic.
+        scale: What is a small score of this unit: 1 nat, or 0 for errors, which may be any size.
 
     Raises:
         ReferenceMismatch: If a log-ratio is further from 0 than rounding explains.
@@ -34,10 +40,10 @@ def check_step_zero(
         p.dtype in (torch.bfloat16, torch.float16) for p in policy.parameters()
     )
     share = 3e-2 if low else 1e-8 if scores.policy.dtype == torch.float64 else 1e-3
-    allowed = share * (1 + scores.policy.detach().abs())
+    allowed = share * (scale + scores.policy.detach().abs())
     if bool((gap > allowed).any()):
         raise ReferenceMismatch(
-            f"step 0: the log-ratio of policy and reference is {float(gap.max()):.4g} nats "
+            f"step 0: the log-ratio of policy and reference is {float(gap.max()):.4g} "
             f"where it must be 0, so {reference.identity} is not the policy that training "
             "starts from, and the loss would be wrong. If another reference is meant, name it."
         )

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from prefine.errors import ConfigError
+from prefine.training.presets import expand
 
 
 class _Strict(BaseModel):
@@ -29,6 +30,8 @@ class DataConfig(_Strict):
         min_gap: Smallest difference in rating that makes a pair.
         aspect: Which aspect is compared; null for every one.
         threshold: Smallest rating of a desirable response (points).
+        captions: `swap` sets each picture's own caption against one with a word exchanged; null
+            compares pictures.
         ignore: Fields that may stay unread, e.g. `[margin]`.
         keep_columns: Columns of a file that its format does not know, kept in `meta`.
         rename: Column of the file -> the name that the format has for it.
@@ -45,6 +48,7 @@ class DataConfig(_Strict):
     min_gap: float = Field(default=0.0, ge=0)
     aspect: str | None = "overall"
     threshold: float | None = None
+    captions: Literal["swap"] | None = None
     ignore: list[Literal["prob", "margin", "tie"]] = []
     keep_columns: list[str] = []
     rename: dict[str, str] = {}
@@ -76,6 +80,33 @@ class ReferenceUpdate(_Strict):
     mix: float = Field(default=0.6, gt=0, le=1)
 
 
+class DenoisingConfig(_Strict):
+    """How denoising models are scored (see `adapters.denoising`).
+
+    Attributes:
+        reduction: Whether squared errors are averaged over a sample's elements, or summed.
+        noise: Whether the items of a row share their noise.
+        draws: Times and noises of a row in a step.
+        fixed_draws: How many a row has over all epochs, so that reference scores can be cached;
+            null for new ones in every epoch.
+        eval_draws: Draws of a row when it is held out.
+        show: Captions whose pictures the report shows, drawn before and after training.
+        size: Height and width of pictures, pixels; null for the model's own.
+        density: How times are drawn; null for what the model was made with. Of flows alone.
+        time_weight: Factor of the squared error at time t. Of flows alone.
+    """
+
+    reduction: Literal["mean", "sum"] = "mean"
+    noise: Literal["shared", "own"] = "shared"
+    draws: int = Field(default=1, ge=1)
+    fixed_draws: int | None = Field(default=None, ge=1)
+    eval_draws: int = Field(default=16, ge=1)
+    size: int | None = Field(default=None, ge=8)
+    show: int = Field(default=4, ge=0)
+    density: Literal["uniform", "logit_normal"] | None = None
+    time_weight: Literal["constant", "(1-t)^2"] | None = None
+
+
 class RunConfig(_Strict):
     """Everything a training run depends on.
 
@@ -104,6 +135,7 @@ class RunConfig(_Strict):
             every response, before training.
         seed: Seed of everything random.
         rows: How data is read.
+        denoising: How a picture model is scored; null for a language model.
         training: Passed to `transformers.TrainingArguments`.
     """
 
@@ -128,6 +160,7 @@ class RunConfig(_Strict):
     head_only: bool = False
     seed: int = 0
     rows: DataConfig = Field(default_factory=DataConfig)
+    denoising: DenoisingConfig | None = None
     training: dict[str, Any] = {}
 
     @field_validator("objective")
@@ -136,6 +169,15 @@ class RunConfig(_Strict):
         """Names of objectives may be written with dashes."""
         return name if ":" in name else name.replace("-", "_")
 
+
+BLOCKS: dict[tuple[Any, ...], type[BaseModel]] = {
+    (): RunConfig,
+    ("rows",): DataConfig,
+    ("lora",): LoraConfig,
+    ("reference_update",): ReferenceUpdate,
+    ("denoising",): DenoisingConfig,
+}
+"""Where a key stands -> what keys there are."""
 
 RENAMED = {
     "warmup_ratio": "warmup_steps (a float below 1 is a share)",
@@ -171,7 +213,7 @@ def parse(values: Mapping[str, Any]) -> RunConfig:
         prefine.errors.ConfigError: maxlength: there is no such key. Did you mean max_length?
     """
     try:
-        config = RunConfig.model_validate(dict(values))
+        config = RunConfig.model_validate(expand(values))
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(e) for e in error.errors())) from None
     check_training(config.training)
@@ -230,7 +272,7 @@ def _explain(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         name, inside = error["loc"][-1], error["loc"][:-1]
-        model = {(): RunConfig, ("rows",): DataConfig, ("lora",): LoraConfig}.get(inside, RunConfig)
+        model = BLOCKS.get(inside, RunConfig)
         return f"{where}: there is no such key.{_nearest(str(name), set(model.model_fields))}"
     if error["type"] == "missing":
         return f"{where}: this is needed. Pass --{where}, or write it into the --config file."

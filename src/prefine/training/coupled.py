@@ -67,6 +67,7 @@ def _gradient(
         length=whole("length", 0.0),  # type: ignore[arg-type]
         reference=whole("reference", 0.0),
         prob=whole("prob", float("nan")),
+        label=whole("label", float("nan")),
     )
     with torch.enable_grad():
         loss = term.objective(batch.rows(present)).mean()
@@ -80,6 +81,7 @@ def _gradient(
 def _refuse_unequal(term: Term, weight: Tensor) -> None:
     if len(weight) and bool((weight != weight[0]).any()):
         raise ObjectiveError(
-            f"{term.name} sorts the rows of a batch, so a row's weight has no meaning, but the "
-            "data weighs rows unequally. Remove the weights, or choose a row-wise objective."
+            f"{term.name} compares the rows of a batch with each other, where a row's weight has "
+            "no meaning, but the data weighs rows unequally. Remove the weights, or choose a "
+            "row-wise objective."
         )

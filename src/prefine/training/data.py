@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from prefine.errors import RecordError
+from prefine.errors import ConfigError, RecordError
 from prefine.objectives.declare import Spec
 from prefine.protocols import Adapter, Prepared
 from prefine.runs import EVAL_REJECTS, REJECTS
@@ -106,7 +106,9 @@ def make_view(records: Any, declared: Spec, options: DataConfig, *, name: str, s
         ObjectiveError: If the rows lack what the objective needs, or carry what it does not read.
     """
     imitate = name == "sft"
-    if imitate:
+    if options.captions is not None:
+        view = _caption_view(records, declared, options, seed)
+    elif imitate:
         view = records.points(threshold=options.threshold, keep="desirable", aspect=options.aspect)
     elif declared.data == "pair":
         view = records.pairs(
@@ -127,10 +129,24 @@ def make_view(records: Any, declared: Spec, options: DataConfig, *, name: str, s
     return view
 
 
+def _caption_view(records: Any, declared: Spec, options: DataConfig, seed: int) -> Any:
+    from prefine.records.captions import with_changed_captions
+
+    if declared.data not in ("pair", "point"):
+        raise ConfigError(
+            "rows.captions makes pairs or points of a picture's captions, but this objective "
+            f"takes {declared.data}s. Remove it."
+        )
+    liked = records.points(threshold=options.threshold, keep="desirable", aspect=options.aspect)
+    return with_changed_captions(liked, declared.data, seed)
+
+
 def _encode(view: Any, declared: Spec, adapter: Adapter, seed: int) -> tuple[EncodedRows, Prepared]:
+    seeds = getattr(adapter, "fixed_draws", None)
     if "mismatched" not in declared.needs.roles:
         prepared = adapter.prepare(view)
-        return EncodedRows(lambda _: prepared.dataset, len(prepared.dataset), seed=seed), prepared
+        same = prepared.dataset
+        return EncodedRows(lambda _: same, len(same), seed=seed, seeds=seeds), prepared
     from prefine.records import with_mismatched
 
     @lru_cache(maxsize=2)
@@ -149,7 +165,7 @@ def _encode(view: Any, declared: Spec, adapter: Adapter, seed: int) -> tuple[Enc
             )
         return encoded
 
-    return EncodedRows(rows, count, seed=seed), first
+    return EncodedRows(rows, count, seed=seed, seeds=seeds), first
 
 
 def _count(total: dict[str, int], *more: Mapping[str, int]) -> None:

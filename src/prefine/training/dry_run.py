@@ -9,7 +9,6 @@ from prefine.engine.packed import base_of
 from prefine.errors import RunFolderError
 from prefine.runs import RunFolder
 from prefine.training.config import RunConfig
-from prefine.training.distributed import uses_fsdp
 from prefine.training.estimate import advice, epoch_batches, estimate_step
 from prefine.training.header import announce, describe
 from prefine.training.plan import Plan, arguments, autocast_of, prepare
@@ -28,16 +27,20 @@ def dry_run(config: RunConfig) -> dict[str, Any]:
         who = Identity("chosen when it trains" if needs else "none", config.reference, "", False)
         header = describe(plan, who)
         announce(plan, header, quiet=False)
-        header["estimate"] = None if config.head_only else _estimate(plan, args)
+        header["estimate"] = _estimate(plan, args) if _is_estimated(plan) else None
     return header
+
+
+def _is_estimated(plan: Plan) -> bool:
+    """Whether tokens and products are known before a run: of language models, trunk included."""
+    return plan.pictures is None and not plan.config.head_only
 
 
 def _estimate(plan: Plan, args: TrainingArguments) -> dict[str, Any]:
     """What an epoch takes, and what to change where memory does not suffice."""
     config, adapter = plan.config, plan.adapter
     batches, count = epoch_batches(plan.data.train.epochs(0), args)
-    budget = None if uses_fsdp() else config.token_budget
-    parts = [part for batch in batches for part in adapter.split(batch, budget)]
+    parts = [part for batch in batches for part in adapter.split(batch, plan.token_budget)]
     model = plan.model.to(args.device)
     without_dropout(model)
     checkpointed = bool(args.gradient_checkpointing)

@@ -1,9 +1,11 @@
 """Fill a store with what a model says of every item, before training and once."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from prefine.engine import ReferenceCache, item_key
+from prefine.engine.reference_cache import KEY_BYTES
 
 Row = Mapping[str, Any]
 Value = Any
@@ -55,6 +57,12 @@ def fill(
 
 def item_keys(row: Row) -> list[bytes]:
     """Return the keys of a row's items."""
+    if "keys" in row:  # what is drawn belongs to the row's seed and the item's number
+        drawn = f"{row['seed']}".encode()
+        return [
+            hashlib.sha256(b"%b\0%b\0%d" % (key, drawn, k)).digest()[:KEY_BYTES]
+            for k, key in enumerate(row["keys"])
+        ]
     return [
         item_key(prompt, response, mask)
         for prompt, response, mask in zip(row["prompt"], row["response"], row["mask"], strict=True)

@@ -19,6 +19,9 @@ Sums = dict[str, Tensor]
 
 _MOMENTS = "length_correlation"
 
+ERRORS = ("-mse/2", "-sse/2")
+"""Units of denoising models."""
+
 
 class RowSums:
     """Weighted sums over the rows of one micro-batch.
@@ -52,13 +55,15 @@ def metric_sums(scores: Scores, loss: Tensor, *, beta: float, unit: str) -> Sums
         scores: Scores of B rows; rows of weight 0 count nothing.
         loss: [B] loss of each row.
         beta: Factor of the implicit reward.
-        unit: `"nats"` or `"reward"`.
+        unit: `"nats"`, `"reward"`, or minus half a squared error.
     """
     ones = torch.ones(len(loss), dtype=torch.float64, device=loss.device)
     rows = RowSums(ones if scores.weight is None else scores.weight.double())
     rows.add("loss", loss)
     if unit == "nats":
         _add_likelihood(rows, scores)
+    elif unit in ERRORS:
+        _add_errors(rows, scores)
     reward = _reward(scores, beta, unit).detach()
     if scores.policy.shape[1] > 1:
         _add_pair(rows, scores, reward, unit)
@@ -83,6 +88,23 @@ def _add_likelihood(rows: RowSums, scores: Scores) -> None:
         rows.add("kl_reference", gap.sum(1) / count)
 
 
+def _add_errors(rows: RowSums, scores: Scores) -> None:
+    """Squared errors, of both roles: a margin may grow while both get worse."""
+    present = _present(scores)
+    error = -2 * scores.policy.detach()
+    rows.add("errors/mean", _mean(error, present))
+    if scores.reference is not None:
+        rows.add("errors/reference", _mean(-2 * scores.reference, present))
+    if scores.policy.shape[1] == 2:
+        rows.add("errors/chosen", error[:, 0], present[:, 0])
+        rows.add("errors/rejected", error[:, 1], present[:, 1])
+
+
+def _mean(values: Tensor, present: Tensor) -> Tensor:
+    """[B] mean over the responses that are there."""
+    return torch.where(present, values, 0.0).sum(1) / present.sum(1).clamp(min=1)
+
+
 def _add_pair(rows: RowSums, scores: Scores, reward: Tensor, unit: str) -> None:
     present = _present(scores)
     both = present[:, 0] & present[:, 1]
@@ -91,15 +113,18 @@ def _add_pair(rows: RowSums, scores: Scores, reward: Tensor, unit: str) -> None:
     rows.add("rewards/chosen", reward[:, 0], both)
     rows.add("rewards/rejected", reward[:, 1], both)
     rows.add("rewards/margins", margin, both)
+    if unit in ERRORS:  # healthy below about 5; a beta far too large shows here
+        rows.add("rewards/margins_squared", margin.square(), both)
     rows.add("rewards/accuracies", _half(margin), decided)
     longer = scores.length[:, 0] - scores.length[:, 1]
     rows.correlate(_MOMENTS, longer, margin, both)
-    if unit != "nats":
+    if unit == "reward":
         return
     policy = scores.policy.detach()
-    rows.add("logps/chosen", policy[:, 0], both)
-    rows.add("logps/rejected", policy[:, 1], both)
-    rows.add("ranking_accuracy", _half(policy[:, 0] - policy[:, 1]), decided)
+    if unit == "nats":
+        rows.add("logps/chosen", policy[:, 0], both)
+        rows.add("logps/rejected", policy[:, 1], both)
+        rows.add("ranking_accuracy", _half(policy[:, 0] - policy[:, 1]), decided)
     if scores.reference is not None:
         ratio = scores.log_ratio
         rows.add("log_ratio/chosen", ratio[:, 0], both)

@@ -1,7 +1,7 @@
 """What a run came to on held-out data, with its uncertainty."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from prefine.models.score import score_rows
 from prefine.protocols import Batch, Draw
 from prefine.scores import ItemScores, Needs
 from prefine.statistics import Stat, cluster_bootstrap
+from prefine.training.shown import Shown, draw_shown
 
 if TYPE_CHECKING:
     from prefine.training.plan import Plan
@@ -30,22 +31,34 @@ class Outcome:
         rows: The held-out rows, encoded.
         scores: One list per row: the score of each item under the trained model.
         reference: The same under the reference, or None.
+        shown: Pictures of a few captions, before and after training.
     """
 
     metrics: dict[str, Stat] = field(default_factory=dict)
     rows: Sequence[Row] = ()
     scores: Sequence[Sequence[float]] = ()
     reference: Sequence[Sequence[float]] | None = None
+    shown: Sequence[tuple[Shown, Shown]] = ()
 
 
-def evaluate_run(plan: "Plan", trainer: "PreferenceTrainer") -> Outcome:
-    """Score the held-out rows once with the trained model and report on them."""
+def evaluate_run(
+    plan: "Plan", trainer: "PreferenceTrainer", before: Sequence[Shown] = ()
+) -> Outcome:
+    """Score the held-out rows once with the trained model and report on them.
+
+    Args:
+        plan: The run.
+        trainer: After training.
+        before: Pictures that were drawn before it; they are drawn again.
+    """
     held_out = plan.data.held_out
+    shown = list(zip(before, draw_shown(plan, len(before)), strict=True))
     if held_out is None:
-        return Outcome()
+        return Outcome(shown=shown)
     rows = [held_out[at] for at in range(len(held_out))]
-    scores = score_rows(rows, trainer.policy, plan.adapter)
-    reference = _reference_scores(trainer, rows)
+    adapter = _for_evaluation(plan, rows)
+    scores = score_rows(rows, trainer.policy, adapter)
+    reference = _reference_scores(trainer, rows, adapter)
     view_rows = [plan.data.held_out_view.rows[row["at"]] for row in rows]
     if plan.declared.data == "pair" and plan.adapter.unit == "reward":
         metrics = reward_report(view_rows, [pair[:2] for pair in scores])
@@ -53,11 +66,18 @@ def evaluate_run(plan: "Plan", trainer: "PreferenceTrainer") -> Outcome:
         metrics = _policy_metrics(view_rows, rows, scores, reference)
     else:
         metrics = _likelihood(rows, scores, reference)
-    return Outcome(metrics, rows, scores, reference)
+    return Outcome(metrics, rows, scores, reference, shown)
+
+
+def _for_evaluation(plan: "Plan", rows: Sequence[Row]) -> Any:
+    """The adapter, with more draws of a row where its reference is not cached with fewer."""
+    if plan.pictures is None or any("reference" in row for row in rows):
+        return plan.adapter
+    return replace(plan.adapter, draws=plan.denoising.eval_draws)
 
 
 def _reference_scores(
-    trainer: "PreferenceTrainer", rows: Sequence[Row]
+    trainer: "PreferenceTrainer", rows: Sequence[Row], adapter: Any
 ) -> list[list[float]] | None:
     if not trainer.needs.reference:
         return None
@@ -67,7 +87,7 @@ def _reference_scores(
     def under_reference(batch: Batch, draw: Draw | None, needs: Needs) -> ItemScores:
         return trainer.reference(batch, draw, needs, trainer.policy)
 
-    return score_rows(rows, trainer.policy, trainer.adapter, call=under_reference)
+    return score_rows(rows, trainer.policy, adapter, call=under_reference)
 
 
 def _policy_metrics(
@@ -76,7 +96,9 @@ def _policy_metrics(
     scores: Sequence[Sequence[float]],
     reference: Sequence[Sequence[float]] | None,
 ) -> dict[str, Stat]:
-    lengths = [[float(mask.sum()) for mask in row["mask"][:2]] for row in rows]
+    lengths = None
+    if "mask" in rows[0]:
+        lengths = [[float(mask.sum()) for mask in row["mask"][:2]] for row in rows]
     base = None if reference is None else [pair[:2] for pair in reference]
     return ranking_report(view_rows, [pair[:2] for pair in scores], base, lengths)
 
@@ -89,8 +111,11 @@ def _likelihood(
     """Numbers of points and lists: likelihood per token, and how well what is liked stands out."""
     clusters = [str(row["cluster"]) for row in rows]
     first = np.array([values[0] for values in scores])
-    length = np.array([max(1.0, float(row["mask"][0].sum())) for row in rows])
-    metrics = {"log_prob_per_token": cluster_bootstrap(first / length, clusters)}
+    if "mask" in rows[0]:
+        length = np.array([max(1.0, float(row["mask"][0].sum())) for row in rows])
+        metrics = {"log_prob_per_token": cluster_bootstrap(first / length, clusters)}
+    else:
+        metrics = {"error": cluster_bootstrap(-2 * first, clusters)}
     good = _labels(rows)
     if good is not None and reference is not None:
         gain = first - np.array([values[0] for values in reference])

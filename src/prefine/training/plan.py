@@ -7,34 +7,60 @@ import torch
 from transformers import TrainingArguments, set_seed
 
 from prefine.adapters import CausalLM, SequenceReward
+from prefine.adapters.text_adapter import TextAdapter
 from prefine.engine import Choice, choose_layout
 from prefine.errors import ConfigError
 from prefine.models import load_policy, load_reward_model, load_tokenizer
+from prefine.models.pictures import PictureModel, is_picture_model, load_picture_model
 from prefine.objectives import registry
-from prefine.objectives.declare import Spec, spec
+from prefine.objectives.declare import Spec, spec, unwrapped
+from prefine.objectives.options import options_of
 from prefine.runs import RunFolder
-from prefine.training.config import RunConfig
+from prefine.training.config import DenoisingConfig, RunConfig
 from prefine.training.data import RunData, load_data
 from prefine.training.distributed import main_first, uses_fsdp
 from prefine.training.features import freeze_trunk
+from prefine.training.pictures import picture_parts, refuse_nats, refuse_pictures
 
-DEFAULT_RATES = {"sft": 2e-5, "reward": 1e-5, "policy": 1e-6}
+DEFAULT_RATES = {"sft": 2e-5, "reward": 1e-5, "policy": 1e-6, "pictures": 1e-5}
 LORA_FACTOR = 10
 """Adapters want a larger rate than full fine-tuning; both are printed in the header."""
 
 
 @dataclass
 class Plan:
-    """The parts of a run, before the first step."""
+    """The parts of a run, before the first step.
+
+    Attributes:
+        tokenizer: None for a picture model.
+        pictures: The pipeline around a picture model, or None for a language model.
+    """
 
     config: RunConfig
     objective: Any
     declared: Spec
-    adapter: CausalLM | SequenceReward
+    adapter: Any
     model: Any
     tokenizer: Any
     data: RunData
     folder: RunFolder
+    pictures: PictureModel | None = None
+
+    @property
+    def denoising(self) -> DenoisingConfig:
+        """How a picture model is scored."""
+        return self.config.denoising or DenoisingConfig()
+
+    @property
+    def token_budget(self) -> int | None:
+        """Most tokens computed at once; FSDP and pictures have none."""
+        return None if uses_fsdp() or self.pictures else self.config.token_budget
+
+    def load_reference(self, name: str) -> Any:
+        """Load another model of this kind."""
+        if self.pictures is None:
+            return load_policy(name, dtype=self.config.dtype)
+        return load_picture_model(name, dtype=self.config.dtype).denoiser
 
 
 def prepare(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Plan:
@@ -43,29 +69,39 @@ def prepare(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Pla
     name = "bradley_terry" if config.objective == "reward" else config.objective
     objective = registry.build(name, config.options)
     declared = spec(objective)
-    tokenizer = load_tokenizer(config.model, config.revision)
-    adapter = _adapter(config, name, tokenizer, progress=not quiet)
+    pictures, tokenizer = None, None
+    if is_picture_model(config.model, config.revision):
+        pictures, adapter = picture_parts(config, progress=not quiet)
+        refuse_nats(config, adapter, declared, _defaults(objective))
+    else:
+        refuse_pictures(config)
+        tokenizer = load_tokenizer(config.model, config.revision)
+        adapter = _adapter(config, name, tokenizer, progress=not quiet)
     with main_first():
         data = load_data(config, declared, adapter, name=name)
     if "rater" in declared.needs.columns and "num_raters" not in config.options:
         count = max(1, len(data.train_view.raters))
         objective = registry.build(name, {**config.options, "num_raters": count})
     set_seed(config.seed)
-    if isinstance(adapter, SequenceReward):
+    if pictures is not None:
+        model = pictures.denoiser
+    elif isinstance(adapter, SequenceReward):
         model = load_reward_model(
             config.model, dtype=config.dtype, revision=config.revision, tokenizer=tokenizer
         )
     else:
         model = load_policy(config.model, dtype=config.dtype, revision=config.revision)
     if config.lora is not None:
-        model = _with_lora(model, config, reward=isinstance(adapter, SequenceReward))
+        model = _with_lora(model, config, adapter)
     if config.head_only:
         _check_head_only(config, adapter)
         freeze_trunk(model)
-    adapter, note = _laid_out(config, adapter, model)
-    notes = (note, _about_memory(config), _about_sharing(adapter, data), _about_experts(model))
+    notes = [_about_memory(config)]
+    if pictures is None:
+        adapter, note = _laid_out(config, adapter, model)
+        notes = [note, *notes, _about_sharing(adapter, data), _about_experts(model)]
     data.notes += [note for note in notes if note]
-    return Plan(config, objective, declared, adapter, model, tokenizer, data, folder)
+    return Plan(config, objective, declared, adapter, model, tokenizer, data, folder, pictures)
 
 
 def arguments(config: RunConfig, plan: Plan, quiet: bool) -> TrainingArguments:
@@ -76,6 +112,7 @@ def arguments(config: RunConfig, plan: Plan, quiet: bool) -> TrainingArguments:
     """
     kind = "reward" if isinstance(plan.adapter, SequenceReward) else "policy"
     kind = "sft" if config.objective == "sft" else kind
+    kind = kind if plan.pictures is None else "pictures"
     rate = DEFAULT_RATES[kind] * (1 if config.lora is None else LORA_FACTOR)
     values: dict[str, Any] = {
         "learning_rate": rate,
@@ -113,6 +150,10 @@ def autocast_of(config: RunConfig) -> torch.dtype | None:
     )
 
 
+def _defaults(objective: Any) -> dict[str, Any]:
+    return {option.name: option.default for option in options_of(unwrapped(objective)).values()}
+
+
 def _adapter(config: RunConfig, name: str, tokenizer: Any, *, progress: bool) -> Any:
     kind = SequenceReward if name == "bradley_terry" else CausalLM
     return kind(
@@ -124,16 +165,17 @@ def _adapter(config: RunConfig, name: str, tokenizer: Any, *, progress: bool) ->
     )
 
 
-def _with_lora(model: Any, config: RunConfig, *, reward: bool) -> Any:
+def _with_lora(model: Any, config: RunConfig, adapter: Any) -> Any:
     from peft import LoraConfig, TaskType, get_peft_model
 
     assert config.lora is not None
+    reward, text = isinstance(adapter, SequenceReward), isinstance(adapter, TextAdapter)
     lora = LoraConfig(
         r=config.lora.r,
         lora_alpha=config.lora.alpha,  # type: ignore[arg-type]
         lora_dropout=0.0,
         target_modules=config.lora.target_modules,
-        task_type=TaskType.SEQ_CLS if reward else TaskType.CAUSAL_LM,
+        task_type=TaskType.SEQ_CLS if reward else TaskType.CAUSAL_LM if text else None,
     )
     return get_peft_model(model, lora)
 

@@ -271,7 +271,14 @@ def choose_reference(
             "reference=cached holds one number per response, but this objective reads the "
             "reference token by token. Leave it at auto, or use module or adapter_off."
         )
+    if wish == "cached" and not adapter.deterministic:
+        raise ConfigError(
+            "reference=cached holds one number per response, but what is drawn for a response is "
+            "new in every epoch. Set denoising.fixed_draws, or leave reference at auto."
+        )
     stays_at_hand = elements or is_moving or not adapter.deterministic
+    if wish == "auto" and stays_at_hand and not is_moving and hasattr(model, "disable_adapter"):
+        return AdapterOff(model, name), None
     if wish == "module" or (wish == "auto" and stays_at_hand):
         twin = copy.deepcopy(model)
         return at_hand(twin, adapter, initial, is_initial_policy=True), None
@@ -279,7 +286,7 @@ def choose_reference(
         scorer, who, is_initial = model, initial, True
     else:
         scorer, who, is_initial = load(wish), wish, False
-    if elements or is_moving:
+    if stays_at_hand:
         return at_hand(scorer, adapter, who, is_initial_policy=is_initial), None
     without_dropout(scorer)
     weights = weights_hash(scorer)
@@ -298,7 +305,7 @@ def choose_reference(
 def config_hash(model: nn.Module) -> str:
     """Hash what the weights alone do not say, e.g. the base of rotary positions."""
     config: Any = getattr(model, "config", None)
-    fields = {} if config is None else config.to_dict()
+    fields = dict(config.to_dict() if hasattr(config, "to_dict") else config or {})
     said = {key: value for key, value in fields.items() if key not in NOT_IN_SCORES}
     return json_hash(json.loads(json.dumps(said, default=str)))
 
@@ -312,8 +319,8 @@ def without_dropout(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-        for name in ("attention_dropout", "dropout", "resid_dropout"):
-            if isinstance(getattr(module, name, None), float):
+        for name in ("attention_dropout", "dropout", "resid_dropout", "dropout_prob"):
+            if isinstance(vars(module).get(name), float):
                 setattr(module, name, 0.0)
 
 

@@ -9,6 +9,7 @@ from prefine.evaluation.ranking import MEANINGS
 from prefine.report.html import render
 from prefine.report.run import run_report
 from prefine.storage import atomic_text
+from prefine.training.shown import png
 
 if TYPE_CHECKING:
     from prefine.training.outcome import Outcome
@@ -42,12 +43,24 @@ def run_facts(plan: "Plan", summary: dict[str, Any], outcome: "Outcome") -> dict
             for row, scores in zip(outcome.rows[:SAMPLES], outcome.scores, strict=False)
         ],
     }
+    if outcome.shown:
+        facts["shown"] = [
+            {
+                "prompt": before.caption,
+                "responses": [
+                    {"name": "before", "text": "", "picture": before.picture},
+                    {"name": "after", "text": "", "picture": after.picture},
+                ],
+            }
+            for before, after in outcome.shown
+        ]
     if plan.declared.data == "pair" and outcome.scores:
         margins = _margins(outcome)
         facts["margins"] = margins
-        facts["length_gaps"] = [
-            float(row["mask"][0].sum()) - float(row["mask"][1].sum()) for row in outcome.rows
-        ]
+        if plan.pictures is None:
+            facts["length_gaps"] = [
+                float(row["mask"][0].sum()) - float(row["mask"][1].sum()) for row in outcome.rows
+            ]
         if plan.adapter.unit == "reward":
             facts["reliability"] = list(reliability(margins, _outcomes(outcome.rows)))
     return facts
@@ -73,12 +86,18 @@ def _sample(plan: "Plan", row: Mapping[str, Any], scores: Sequence[float]) -> di
     shown = [
         {
             "name": item["role"],
-            "text": _text(responses[item["response"]]),
-            "score": f"{score:.3f} {plan.adapter.unit}",
+            **_said(plan, responses[item["response"]]),
+            "score": f"{score:.3g} {plan.adapter.unit}",
         }
         for item, score in zip(view_row["items"], scores, strict=False)
     ]
     return {"prompt": _text(prompts[0]["messages"]), "responses": shown}
+
+
+def _said(plan: "Plan", messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    if plan.pictures is None:
+        return {"text": _text(messages)}
+    return {"text": "", "picture": png(plan.adapter.prepare_view.open(messages))}
 
 
 def _text(messages: Sequence[Mapping[str, Any]]) -> str:

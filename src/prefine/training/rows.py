@@ -28,6 +28,7 @@ class EncodedRows(Dataset[Row]):
         seed: The run's seed: with the record and the epoch it gives each row its own.
         reference: Looks up the reference scores of a row's items, or None.
         features: Looks up the features of a row's items, or None.
+        seeds: How many seeds a row has over all epochs, or None for a new one in each.
     """
 
     def __init__(
@@ -38,9 +39,10 @@ class EncodedRows(Dataset[Row]):
         seed: int = 0,
         reference: Callable[[Row], list[float]] | None = None,
         features: Callable[[Row], list[Any]] | None = None,
+        seeds: int | None = None,
     ) -> None:
         self.epochs, self.count, self.seed = epochs, count, seed
-        self.reference, self.features = reference, features
+        self.reference, self.features, self.seeds = reference, features, seeds
 
     def __len__(self) -> int:
         return self.count
@@ -49,7 +51,9 @@ class EncodedRows(Dataset[Row]):
         epoch, position, present = (0, at, True) if isinstance(at, int) else at
         row = dict(self.epochs(epoch)[position])
         row["absent"] = not present
-        row["seed"] = row_seed(self.seed, row["record"], epoch)
+        row["seed"] = row_seed(
+            self.seed, row["record"], epoch if self.seeds is None else epoch % self.seeds
+        )
         if self.reference is not None:
             row["reference"] = self.reference(row)
         if self.features is not None:

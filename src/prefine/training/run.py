@@ -13,18 +13,19 @@ from torch.utils.data import ConcatDataset
 from transformers import TrainerCallback, TrainingArguments
 
 from prefine.errors import RunFolderError
-from prefine.models import load_policy
 from prefine.runs import RunFolder
 from prefine.storage import json_hash, write_json
 from prefine.training.config import RunConfig
 from prefine.training.data import RunData
-from prefine.training.distributed import check_fsdp, is_main, uses_fsdp
+from prefine.training.distributed import check_fsdp, is_main
 from prefine.training.features import cached_features
 from prefine.training.header import announce, describe
 from prefine.training.moving_reference import MovingReference
 from prefine.training.plan import Plan, arguments, autocast_of, prepare
 from prefine.training.progress import quieten, use_quiet_progress
 from prefine.training.reference import ModuleReference, Reference, choose_reference
+from prefine.training.rows import EncodedRows
+from prefine.training.shown import draw_shown
 from prefine.training.trainer import PreferenceTrainer
 
 
@@ -70,7 +71,7 @@ def train(
         adapter=plan.adapter,
         name=config.model,
         rows=_all_rows(plan.data, arguments(config, plan, quiet)),
-        load=lambda name: load_policy(name, dtype=config.dtype),
+        load=plan.load_reference,
         elements=bool(plan.declared.needs.of_reference.elements),
         at_hand=_at_hand(config),
         autocast=autocast_of(config),
@@ -116,13 +117,14 @@ def _run(
         train_dataset=plan.data.train,
         eval_dataset=plan.data.held_out,
         reference=reference,
-        token_budget=None if uses_fsdp() else plan.config.token_budget,
+        token_budget=plan.token_budget,
         offload=plan.config.offload_activations,
         on_step=folder.append,
         processing_class=plan.tokenizer,
         callbacks=[],
     )
     check_fsdp(trainer)
+    before = draw_shown(plan, plan.denoising.show)
     use_quiet_progress(trainer)
     with _interruptible(trainer):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -135,7 +137,7 @@ def _run(
     from prefine.training.report import write_report
     from prefine.training.saving import save_model
 
-    outcome = evaluate_run(plan, trainer)
+    outcome = evaluate_run(plan, trainer, before)
     summary["metrics"] = {name: stat.to_json() for name, stat in outcome.metrics.items()}
     save_model(plan, trainer, summary, outcome)
     if is_main():
@@ -170,14 +172,30 @@ def _all_rows(data: RunData, args: TrainingArguments) -> Sequence[Mapping[str, A
     import math
 
     epochs = math.ceil(args.num_train_epochs)
-    seen: dict[int, list[Mapping[str, Any]]] = {}
-    for epoch in range(epochs):
-        rows = data.train.epochs(epoch)
-        seen[id(rows)] = rows  # type: ignore[assignment]
-    if data.held_out is not None:
-        rows = data.held_out.epochs(0)
-        seen[id(rows)] = rows  # type: ignore[assignment]
-    return ConcatDataset(list(seen.values()))  # type: ignore[return-value]
+    parts = [] if data.held_out is None else [_Epoch(data.held_out, 0)]
+    parts = [_Epoch(data.train, epoch) for epoch in range(epochs)] + parts
+    distinct = {part.key: part for part in parts}
+    return ConcatDataset(list(distinct.values()))  # type: ignore[return-value]
+
+
+class _Epoch(Sequence[Mapping[str, Any]]):
+    """The rows of an epoch, with their seeds."""
+
+    def __init__(self, rows: EncodedRows, epoch: int) -> None:
+        self.rows, self.epoch = rows, epoch
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Epochs of one key hold the same items, drawn alike."""
+        seeds = self.rows.seeds
+        return id(self.rows.epochs(self.epoch)), 0 if seeds is None else self.epoch % seeds
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, at: Any) -> Any:
+        """Return a row."""
+        return self.rows[self.epoch, at, True]
 
 
 @contextmanager

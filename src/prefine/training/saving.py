@@ -1,5 +1,6 @@
 """Save the model of a finished run: whole, as safetensors, with what its numbers mean."""
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,14 +31,18 @@ def save_model(
     """Write `model/`: weights, configuration, tokenizer, card and a reward's `preference.json`."""
     final = plan.folder.model
     part = final.with_name(f".{final.name}.writing")
-    trainer.save_model(str(part))
+    if plan.pictures is not None and plan.config.lora is None:
+        if is_main():
+            plan.pictures.save(part, trainer.accelerator.unwrap_model(trainer.policy))
+    else:
+        trainer.save_model(str(part))
     trainer.accelerator.wait_for_everyone()
     if not is_main():
         return
-    chat = ChatTemplate.choose(plan.tokenizer, plan.config.template)
-    if chat.source is not None:  # whoever loads the model must speak to it as it was trained
-        plan.tokenizer.chat_template = chat.source
-    plan.tokenizer.save_pretrained(part)
+    if plan.pictures is not None and plan.config.lora is not None:
+        _name_base(part / "adapter_config.json", plan.config.model)
+    if plan.tokenizer is not None:
+        _save_tokenizer(plan, part)
     if isinstance(plan.adapter, SequenceReward):
         reward_card(plan, plan.adapter, outcome).save(part)
     (part / PICKLED).unlink(missing_ok=True)
@@ -46,6 +51,21 @@ def save_model(
         for path in part.iterdir():
             path.replace(target / path.name)
     shutil.rmtree(part)
+
+
+def _name_base(path: Path, name: str) -> None:
+    """Name the pipeline that adapters belong to: a denoiser knows no more than its own part."""
+    said = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(
+        json.dumps(said | {"base_model_name_or_path": name}, indent=2) + "\n", encoding="utf-8"
+    )
+
+
+def _save_tokenizer(plan: "Plan", part: Path) -> None:
+    chat = ChatTemplate.choose(plan.tokenizer, plan.config.template)
+    if chat.source is not None:  # whoever loads the model must speak to it as it was trained
+        plan.tokenizer.chat_template = chat.source
+    plan.tokenizer.save_pretrained(part)
 
 
 def _card(plan: "Plan", summary: Mapping[str, Any]) -> Any:

@@ -31,7 +31,7 @@ from prefine.training.checks import (
 )
 from prefine.training.coupled import coupled_gradients
 from prefine.training.later import Later
-from prefine.training.metrics import Sums, add_sums, beta_of, finish, metric_sums
+from prefine.training.metrics import ERRORS, Sums, add_sums, beta_of, finish, metric_sums
 from prefine.training.moving_reference import MovingReference
 from prefine.training.reference import NoReference, Reference, evaluating, without_dropout
 from prefine.training.rows import EncodedRows, FilledSampler, collate_in_parts
@@ -123,7 +123,7 @@ class PreferenceTrainer(Trainer):
 
     def scores(self, model: nn.Module, batch: Batch) -> tuple[ItemScores, ItemScores | None]:
         """Score the N items of a batch under the policy, and under the reference if needed."""
-        draw = self.adapter.draw(batch, batch["rows"]["seed"], model)
+        draw = self.adapter.draw(batch, model)
         reference, against = None, None
         if self.needs.reference:
             reference = self.reference(batch, draw, self.needs.of_reference, model)
@@ -254,7 +254,13 @@ class PreferenceTrainer(Trainer):
             scores = term_rows(inputs, term, policy, reference)
             if t == 0 and self.state.global_step == 0:
                 low = self.args.bf16 or self.args.fp16
-                check_step_zero(scores, self.reference, self.policy, low_precision=low)
+                check_step_zero(
+                    scores,
+                    self.reference,
+                    self.policy,
+                    low_precision=low,
+                    scale=0.0 if self.adapter.unit in ERRORS else 1.0,
+                )
             if self.specs[t].coupled and "coupled" in inputs:
                 total_loss = total_loss + term.coefficient * self._replayed(inputs, t, scores)
                 continue
@@ -384,6 +390,12 @@ class PreferenceTrainer(Trainer):
             )
         if self.needs.vector and self.adapter.unit == "nats":
             raise ObjectiveError("The objective reads a vector output, which this adapter has not.")
+        asked = {name.removeprefix("reference_") for name in self.needs.elements}
+        if absent := sorted(asked - self.adapter.elements):
+            raise ObjectiveError(
+                f"The objective reads {', '.join(absent)} of every response, which models of this "
+                "kind do not give. Choose an objective for them."
+            )
         if self.args.world_size == 1 and self.args.n_gpu > 1:
             raise ConfigError("DataParallel is not supported. Start with `accelerate launch`.")
 
@@ -470,6 +482,8 @@ def _tokens(items: Any) -> int:
     """What the model computes of a batch's items, padding included."""
     if isinstance(items, PackedItems):
         return items.tokens
+    if "sample" in items:
+        return items["sample"][:, 0].numel()  # places of a picture
     return items["input_ids"].numel() if items else 0  # features need no trunk
 
 

@@ -1,0 +1,90 @@
+"""Diffusion: a sample is mixed with noise, and the model predicts the noise, or what tells it."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from prefine.adapters.denoising import Denoising
+from prefine.errors import ConfigError
+
+Prediction = Literal["epsilon", "v_prediction", "sample"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diffusion(Denoising):
+    r"""Scores under :math:`x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\,\epsilon`.
+
+    Attributes:
+        alphas: :math:`\bar\alpha_t` of the T time steps.
+        prediction: What the model predicts: the noise (`epsilon`), the velocity
+            :math:`\sqrt{\bar\alpha_t}\,\epsilon - \sqrt{1-\bar\alpha_t}\,x_0` (`v_prediction`), or
+            the `sample`.
+
+    Source:
+        Ho et al. 2020, arXiv:2006.11239; velocity: Salimans and Ho 2022, arXiv:2202.00512.
+
+    Example:
+        >>> process = Diffusion(alphas=torch.tensor([0.64]))
+        >>> process.noised(torch.ones(1, 1), torch.ones(1, 1), torch.tensor([0]))
+        tensor([[1.4000]])
+    """
+
+    alphas: Tensor = field(repr=False)
+    prediction: Prediction = "epsilon"
+
+    name: ClassVar[str] = "diffusion"
+
+    @classmethod
+    def of(cls, scheduler: Any, **options: Any) -> "Diffusion":
+        """Take the terms from a scheduler of diffusers.
+
+        Raises:
+            ConfigError: If it has no `alphas_cumprod`, or predicts what is not known here.
+        """
+        alphas = getattr(scheduler, "alphas_cumprod", None)
+        prediction = scheduler.config.get("prediction_type", "epsilon")
+        kind = type(scheduler).__name__
+        if alphas is None:
+            raise ConfigError(
+                f"The scheduler {kind} has no alphas_cumprod, so how it mixes a sample with noise "
+                "is not known. Put one that has them, such as DDPMScheduler, into the folder."
+            )
+        if prediction not in ("epsilon", "v_prediction", "sample"):
+            raise ConfigError(
+                f"The scheduler {kind} says prediction_type={prediction!r}; known are epsilon, "
+                "v_prediction and sample."
+            )
+        return cls(alphas=alphas.detach().cpu().double(), prediction=prediction, **options)
+
+    def times(self, uniform: Tensor) -> Tensor:
+        """Return whole time steps from 0 to T - 1, all equally likely."""
+        return (uniform * len(self.alphas)).long()
+
+    def noised(self, sample: Tensor, noise: Tensor, time: Tensor) -> Tensor:
+        """Return x_t."""
+        signal, rest = self._shares(sample, time)
+        return signal * sample + rest * noise
+
+    def target(self, sample: Tensor, noise: Tensor, time: Tensor) -> Tensor:
+        """Return the noise, the velocity or the sample."""
+        if self.prediction == "epsilon":
+            return noise
+        if self.prediction == "sample":
+            return sample
+        signal, rest = self._shares(sample, time)
+        return signal * noise - rest * sample
+
+    def _shares(self, sample: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+        share = self.alphas.to(time.device)[time]
+        shape = (-1, *[1] * (sample.ndim - 1))
+        return (
+            share.sqrt().to(sample.dtype).view(shape),
+            (1 - share).sqrt().to(sample.dtype).view(shape),
+        )
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Fields that change a score."""
+        terms = torch.stack([self.alphas.mean(), self.alphas.square().mean()]).tolist()
+        return super().fingerprint() | {"alphas": terms, "prediction": self.prediction}

@@ -1,0 +1,125 @@
+"""Losses whose strength follows graded rewards."""
+
+from typing import Annotated, cast
+
+import torch
+from torch import Tensor
+
+from prefine.errors import ObjectiveError
+from prefine.objectives.declare import objective
+from prefine.objectives.links import gap, logistic
+from prefine.objectives.options import Positive, Range
+from prefine.scores import Needs, Scores
+
+
+@objective(
+    "pair",
+    needs=Needs(reference=True, fields=frozenset({"utility"}), required=frozenset({"utility"})),
+    formula="-log sigma({beta} f (h_w - h_l)), f = {gamma} (2 sigma(r_w - r_l) - 1), "
+    "r = (utility - {low}) / ({high} - {low})",
+)
+def smoothed_dpo(
+    scores: Scores,
+    *,
+    beta: Annotated[float, Range(above=0, usual=(0.01, 5000.0))] = 0.1,
+    gamma: Annotated[float, Range(above=0, usual=(1.0, 20.0))] = 10.0,
+    low: float = 0.0,
+    high: float = 1.0,
+) -> Tensor:
+    r"""DPO whose strength follows how sure a reward is of the pair (SmPO's smoothed labels).
+
+    .. math:: \ell = -\log\sigma\big(\beta f\,(h_w - h_l)\big),
+        \quad f = \gamma\,\big(2\,\sigma(r'_w - r'_l) - 1\big)
+
+    with rewards r' brought to [0, 1] over the data set. Near-tied pairs ask for little, and where
+    the reward disagrees with the label f is negative: the reward overrules.
+
+    Args:
+        scores: Pairs with `utility` (the rewards) and reference scores.
+        beta: KL strength, reward per nat, or per half squared error.
+        gamma: Strength of a certain pair; since r' lies in [0, 1], f lies within 0.46 gamma.
+        low: Smallest reward of the data set.
+        high: Largest.
+
+    Returns:
+        [B] loss per pair, nats.
+
+    Raises:
+        ObjectiveError: If there are no utilities or reference scores, or `high` is not above `low`.
+        ConfigError: If an option is out of range.
+
+    Curves:
+        Starts at 0.693 and falls more slowly than under `dpo`, since most pairs are near ties.
+
+    Pitfalls:
+        gamma scales beta and the gradient: tune beta after it. Rewards outside [`low`, `high`]
+        are taken as they are.
+
+    Source:
+        SmPO-Diffusion, arXiv:2506.02698, of which a detailed public note was read; its renoising
+        inversion is a matter of the draw, not of the loss.
+
+    Example:
+        >>> pair = Scores(torch.tensor([[1.0, 0.0]]), torch.ones(1, 2),
+        ...               reference=torch.zeros(1, 2), utility=torch.tensor([[1.0, 0.0]]))
+        >>> smoothed_dpo(pair, beta=1.0, gamma=1.0)  # f = 2 sigma(1) - 1 = 0.4621
+        tensor([0.4884])
+    """
+    if high <= low:
+        raise ObjectiveError(f"smoothed_dpo: high must be above low, got {high:g} and {low:g}.")
+    reward = (cast(Tensor, scores.utility) - low) / (high - low)
+    sure = gamma * (2 * torch.sigmoid(gap(reward)) - 1)
+    return logistic(beta * sure * gap(scores.log_ratio))
+
+
+@objective(
+    "point",
+    needs=Needs(fields=frozenset({"utility"}), required=frozenset({"utility"})),
+    formula="-min(exp((utility - {centre}) / {temperature}), {largest}) l",
+)
+def reward_weighted(
+    scores: Scores,
+    *,
+    temperature: Annotated[float, Range(above=0, usual=(0.1, 2.0))] = 1.0,
+    centre: float = 0.0,
+    largest: Positive = 20.0,
+) -> Tensor:
+    r"""Imitation in proportion to the exponential of the reward (reward-weighted regression).
+
+    .. math:: \ell = -\min\big(e^{(r - c)/\tau},\, w_{max}\big)\,\log\pi(y|x)
+
+    On responses of the reference its minimum is the reference tilted by :math:`e^{r/\tau}`, the
+    optimum of a reward with a KL penalty tau, wherever no weight is held back.
+
+    Args:
+        scores: Points with `utility` (the reward r).
+        temperature: tau, reward per nat.
+        centre: c, the reward whose weight is 1; near the mean, so that weights are near 1.
+        largest: Largest weight.
+
+    Returns:
+        [B] loss per row.
+
+    Raises:
+        ObjectiveError: If there are no utilities.
+        ConfigError: If an option is out of range.
+
+    Curves:
+        Falls like the loss of `sft` on the better rows.
+
+    Pitfalls:
+        A low temperature or a far `centre` makes a few rows everything, or all weights `largest`,
+        which is plain imitation.
+
+    Source:
+        Peters and Schaal 2007, "Reinforcement learning by reward-weighted regression"; for flows:
+        Liu et al. 2025, arXiv:2501.13918.
+
+    Example:
+        >>> point = Scores(torch.tensor([[-2.0]]), torch.ones(1, 1), utility=torch.tensor([[1.0]]))
+        >>> reward_weighted(point, temperature=0.5, centre=1.0)
+        tensor([2.])
+    """
+    reward = cast(Tensor, scores.utility)[:, 0]
+    weight = ((reward - centre) / temperature).exp().clamp(max=largest)
+    return -weight * scores.policy[:, 0]

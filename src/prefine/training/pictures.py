@@ -1,0 +1,75 @@
+"""The parts of a run that trains a picture model."""
+
+from dataclasses import replace
+from typing import Any
+
+from prefine.adapters.denoising import Denoising
+from prefine.errors import ConfigError
+from prefine.models.picture_rows import PictureEncoder, root_of
+from prefine.models.pictures import PictureModel, load_picture_model
+from prefine.objectives.declare import Spec
+from prefine.training.config import DenoisingConfig, RunConfig
+from prefine.training.distributed import best_device
+
+OF_TEXT = ("template", "max_length", "truncate", "layout", "token_budget", "head_only")
+"""Keys of a run that mean nothing to a picture model."""
+
+OF_FLOWS = ("density", "time_weight")
+
+
+def picture_parts(config: RunConfig, *, progress: bool) -> tuple[PictureModel, Denoising]:
+    """Load a picture model and make its adapter.
+
+    Raises:
+        ConfigError: If an option is set that such a model has no use for.
+    """
+    for key in OF_TEXT:
+        if getattr(config, key) != RunConfig.model_fields[key].default:
+            raise ConfigError(f"{key} is for language models, and this is a picture model.")
+    if config.objective in ("reward", "bradley_terry"):
+        raise ConfigError("reward trains a language model's head; a picture model has none.")
+    given = config.denoising or DenoisingConfig()
+    model = load_picture_model(
+        config.model, dtype=config.dtype, revision=config.revision, resolution=given.size
+    )
+    for key in OF_FLOWS:
+        if getattr(given, key) is not None and not model.is_flow:
+            raise ConfigError(f"denoising.{key} is for flows; {model.family} is none.")
+    options = given.model_dump(exclude={"eval_draws", "show", "size"}, exclude_none=True)
+    model.pipeline.to(best_device())
+    roots = {root_of(name) for name in (config.data, config.eval_data) if name is not None}
+    encoder = PictureEncoder(model, tuple(sorted(roots)), progress)
+    return model, replace(model.adapter(**options), prepare_view=encoder)
+
+
+def refuse_pictures(config: RunConfig) -> None:
+    """Refuse an option of pictures for a language model.
+
+    Raises:
+        ConfigError: Naming it.
+    """
+    if config.denoising is not None:
+        raise ConfigError(f"denoising is for picture models; {config.model} is none.")
+    if config.rows.captions is not None:
+        raise ConfigError(f"rows.captions is for picture models; {config.model} is none.")
+
+
+def refuse_nats(config: RunConfig, adapter: Denoising, declared: Spec, defaults: Any) -> None:
+    """Refuse a strength that was meant for nats.
+
+    Raises:
+        ConfigError: If the objective compares with a reference at a strength that was not given,
+            and its own is that of language models.
+    """
+    if not declared.needs.reference:
+        return
+    for name in ("beta", "tau"):
+        value = defaults.get(name)
+        if value is None or name in config.options or value > 1:
+            continue
+        raise ConfigError(
+            f"{config.objective}: {name}={value:g} is meant for nats, but this model is scored in "
+            f"{adapter.unit}, where log-ratios are thousandths or less. Say --set "
+            f"options.{name}=...: as a beta, 2000 to 5000 are usual for latents of Stable "
+            "Diffusion with the mean error. Or take a preset, such as diffusion_dpo, which sets it."
+        )

@@ -1,0 +1,99 @@
+"""Names of published recipes that are an objective with certain options, and nothing more.
+
+A preset is written out into the run's configuration, so that run.yaml says what was done; whatever
+a user sets wins over it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """An objective with options.
+
+    Attributes:
+        objective: Its name.
+        summary: What it is, and where from.
+        options: Of the objective.
+        denoising: How a picture model is scored.
+        rows: How rows are made.
+    """
+
+    objective: str
+    summary: str
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    denoising: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    rows: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+SHARED = {"reduction": "mean", "noise": "shared", "draws": 1}
+
+PRESETS: dict[str, Preset] = {
+    "diffusion_dpo": Preset(
+        "dpo",
+        "Pairs of pictures, one time and one noise for both (Wallace et al. 2023, "
+        "arXiv:2311.12908).",
+        {"beta": 5000.0},
+        SHARED,
+    ),
+    "flow_dpo": Preset(
+        "dpo",
+        "The same for flows, with a beta that does not depend on time (Liu et al. 2025, "
+        "arXiv:2501.13918).",
+        {"beta": 100.0},
+        {**SHARED, "time_weight": "constant"},
+    ),
+    "rank_dpo": Preset(
+        "lipo",
+        "Lists of pictures whose pairs weigh by gain and rank of their labels (Karthik et al. "
+        "2024, arXiv:2410.18013).",
+        {"beta": 5000.0, "rank_by": "labels"},
+        {**SHARED},
+    ),
+    "smpo": Preset(
+        "smoothed_dpo",
+        "Pairs of pictures that weigh by how sure a reward is of them (arXiv:2506.02698), with "
+        "plain noise in place of inversion.",
+        {"beta": 2000.0, "gamma": 10.0},
+        SHARED,
+    ),
+    "text_dpo": Preset(
+        "clipped_dpo",
+        "A picture with its own caption and with a changed one (TDPO, arXiv:2509.25771); the "
+        "changed one is pushed no further than the floor.",
+        {"beta": 5000.0, "floor": 5e-4},
+        SHARED,
+        {"captions": "swap"},
+    ),
+    "text_kto": Preset(
+        "diffusion_kto",
+        "The same, each caption by itself: its own is desirable, a changed one is not (TKTO).",
+        {"beta": 2000.0},
+        SHARED,
+        {"captions": "swap"},
+    ),
+}
+"""Name -> what it stands for."""
+
+
+def expand(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a preset out; what is given already wins.
+
+    Example:
+        >>> expand({"objective": "diffusion-dpo", "options": {"beta": 2000}})["options"]
+        {'beta': 2000}
+        >>> expand({"objective": "dpo"})
+        {'objective': 'dpo'}
+    """
+    name = values.get("objective")
+    preset = PRESETS.get(name.replace("-", "_")) if isinstance(name, str) else None
+    if preset is None:
+        return dict(values)
+    found: dict[str, Any] = {**values, "objective": preset.objective}
+    for block in ("options", "denoising", "rows"):
+        ours, given = getattr(preset, block), values.get(block)
+        if ours and (given is None or isinstance(given, Mapping)):
+            found[block] = {**ours, **(given or {})}
+    return found

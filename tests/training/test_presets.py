@@ -1,0 +1,34 @@
+"""Presets are written out, and lose to what a user sets."""
+
+import pytest
+
+from prefine.objectives.registry import build, names
+from prefine.training.config import DataConfig, DenoisingConfig, parse
+from prefine.training.presets import PRESETS, expand
+
+NAMED = {"model": "m", "data": "d", "out": "o"}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_an_objective_with_options_that_exist(name: str) -> None:
+    preset = PRESETS[name]
+    assert name not in names(), "a preset adds no objective"
+    build(preset.objective, preset.options)
+    DenoisingConfig(**preset.denoising)
+    DataConfig(**preset.rows)
+    config = parse({"objective": name.replace("_", "-"), **NAMED})
+    assert config.objective == preset.objective
+    assert config.options == preset.options
+
+
+def test_what_is_given_wins() -> None:
+    config = parse(
+        {
+            "objective": "diffusion_dpo", "options": {"beta": 10.0},
+            "denoising": {"draws": 3}, **NAMED,
+        }
+    )  # fmt: skip
+    assert config.options == {"beta": 10.0}
+    assert config.denoising is not None
+    assert (config.denoising.draws, config.denoising.noise) == (3, "shared")
+    assert expand({"objective": "dpo", "options": {}}) == {"objective": "dpo", "options": {}}
