@@ -54,7 +54,7 @@ def sign_flip_test(
     sums = sums[sums != 0]
     count = len(sums)
     observed = abs(float(sums.sum())) - ROUNDING * float(np.abs(sums).sum())
-    if 2.0**count <= draws:
+    if count <= math.log2(draws):
         bits = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
         return float(np.mean(np.abs((1 - 2 * bits) @ sums) >= observed))
     rng, found = np.random.default_rng(seed), 0

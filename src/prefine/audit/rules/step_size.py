@@ -1,0 +1,163 @@
+"""Learning rate and beta: was the step too long, too short, or held too tightly?"""
+
+from prefine.audit.curves import TAIL, Curve, Curves
+from prefine.audit.finding import Finding, seen
+
+LOSS_PEAK = 1.5
+"""Smoothed loss over the first one. Steps that help lower it; batches scatter by some percent."""
+
+FAR = 1.0
+"""Nats per token from the reference. Text has one or two nats per token, so it is another text."""
+
+NOTHING_LEARNT = 0.95
+"""Last loss over the first one, above which so long a way has not paid."""
+
+SMALLEST_FALL = 0.02
+"""Share of the loss that a run takes off if it learns anything at all."""
+
+NOTHING_MOVED = 5e-4
+"""Share of a response's log-probability: even shuffled labels move a policy twice as far."""
+
+NO_REWARD = 0.05
+"""Reward margin, in log-odds, of a reward model that has not begun: 51% stated confidence."""
+
+HELD = 0.01
+"""Log-ratio margin by log-probability: with less, a preference hardly changes what is sampled."""
+
+SATISFIED = 0.5
+"""Reward margin, in log-odds, from which the loss pulls a good fifth less than at first."""
+
+LEFT = 0.5
+"""Log-ratio margin by log-probability: half of what there is to lose has been spent."""
+
+UNSATISFIED = 1.5
+"""Reward margin, in log-odds, below which the loss still pulls with a fifth of its force."""
+
+PEAK_WINDOW = 3
+"""Steps of the moving median: a single odd batch is no instability."""
+
+
+def learning_rate_too_large(curves: Curves) -> Finding | None:
+    """The loss climbs above its start, or the policy goes far away and the loss gains nothing."""
+    loss = curves.get("loss")
+    first, smoothed = float(loss.values[0]), loss.smoothed(PEAK_WINDOW)
+    tail = curves.over("loss", TAIL)
+    if first <= 0:
+        return None  # a loss without a bottom at 0 has no scale to climb by
+    at = int(smoothed.argmax())
+    peak = Curve("loss", loss.steps[at : at + PEAK_WINDOW], loss.values[at : at + PEAK_WINDOW])
+    ratio = float(smoothed[at]) / first
+    climbed = at > 0 and ratio >= LOSS_PEAK
+    drift = None
+    if curves.has_reference and not curves.is_reward_model:
+        drift = curves.drift()
+    lost = (
+        drift is not None
+        and drift.level().value >= FAR
+        and tail.level().value >= NOTHING_LEARNT * first
+    )
+    if not climbed and not lost:
+        return None
+    evidence = [seen(loss.part((0.0, 0.0), curves.last_step)), seen(peak), seen(tail)]
+    if drift is not None:
+        evidence.append(seen(drift))
+    if curves.has("grad_norm"):
+        evidence.append(_steepest(curves.get("grad_norm")))
+    said = (
+        f"The loss climbed to {ratio:.1f} times its first value"
+        if climbed
+        else "The policy went far from its reference while the loss gained nothing"
+    )
+    rate = (curves.config.get("training") or {}).get("learning_rate")
+    known = "" if rate is None else f" (here {rate:g})"
+    return Finding(
+        "learning_rate_too_large",
+        "critical" if tail.level().value >= NOTHING_LEARNT * first else "serious",
+        ratio / LOSS_PEAK if climbed else 1.0,
+        f"{said}: steps overshoot. What the run ended with is chance.",
+        tuple(evidence),
+        f"Lower training.learning_rate{known} by a factor of 3 to 10; keep a warm-up "
+        "(training.warmup_steps) and training.max_grad_norm.",
+    )
+
+
+def _steepest(norm: Curve):
+    at = int(norm.values.argmax())
+    return seen(Curve("largest grad_norm", norm.steps[at : at + 1], norm.values[at : at + 1]))
+
+
+def learning_rate_too_small(curves: Curves) -> Finding | None:
+    """Nothing moved: neither the loss nor, where there is a reference, the policy."""
+    loss, tail = curves.get("loss"), curves.over("loss", TAIL)
+    first = float(loss.values[0])
+    if first <= 0 or tail.level().value < (1 - SMALLEST_FALL) * first:
+        return None
+    evidence = [seen(loss.part((0.0, 0.0), curves.last_step)), seen(tail)]
+    if curves.is_reward_model:
+        margin = curves.margin().part(TAIL, curves.last_step)
+        excess, moved = NO_REWARD, margin.level().high
+        evidence.append(seen(margin))
+    elif curves.has_reference:
+        names = ("log_ratio/chosen", "log_ratio/rejected", "kl_reference")
+        ends = [curves.over(name, TAIL) for name in names if curves.has(name)]
+        excess = NOTHING_MOVED * curves.surprisal()
+        moved = max(abs(end.level().value) for end in ends)
+        evidence += map(seen, ends)
+    else:
+        excess, moved = 1.0, 0.5  # only the loss can tell
+    if moved > excess:
+        return None
+    rate = (curves.config.get("training") or {}).get("learning_rate")
+    known = "" if rate is None else f" (here {rate:g})"
+    return Finding(
+        "learning_rate_too_small",
+        "mild",
+        excess / max(moved, 1e-12),
+        f"Nothing moved in {curves.last_step:.0f} steps: the loss is where it was, and so is the "
+        "model.",
+        tuple(evidence),
+        f"Raise training.learning_rate{known} by a factor of 10, and look at its curve: LoRA wants "
+        "ten times the rate of full fine-tuning, and a long warm-up may be all of a short run.",
+    )
+
+
+def beta_too_large(curves: Curves) -> Finding | None:
+    """The loss is content although the policy has hardly moved: the reference holds it."""
+    if curves.is_reward_model or not curves.has_reference:
+        return None
+    reward = curves.margin().part(TAIL, curves.last_step)
+    ratio = curves.ratio_margin().part(TAIL, curves.last_step)
+    share = abs(ratio.level().value) / curves.surprisal()
+    if reward.level().value < SATISFIED or share > HELD:
+        return None
+    return Finding(
+        "beta_too_large",
+        "serious",
+        HELD / max(share, 1e-12),
+        f"A margin of {ratio.level().value:.2g} nats, {100 * share:.1f}% of a response's "
+        "log-probability, is enough to content the loss, because beta multiplies it by "
+        f"{curves.beta():.3g}. The policy answers as before.",
+        (seen(reward), seen(ratio)),
+        f"Lower options.beta (here {curves.beta():.3g}) by a factor of 3 to 10.",
+    )
+
+
+def beta_too_small(curves: Curves) -> Finding | None:
+    """The policy has spent its likelihood, and the loss still wants more: nothing holds it."""
+    if curves.is_reward_model or not curves.has_reference:
+        return None
+    reward = curves.margin().part(TAIL, curves.last_step)
+    ratio = curves.ratio_margin().part(TAIL, curves.last_step)
+    share = abs(ratio.level().value) / curves.surprisal()
+    if share < LEFT or reward.level().value > UNSATISFIED:
+        return None
+    return Finding(
+        "beta_too_small",
+        "serious",
+        share / LEFT,
+        f"The margin is {ratio.level().value:.3g} nats, {100 * share:.0f}% of a response's "
+        f"log-probability, and with beta {curves.beta():.3g} the loss still asks for more: the "
+        "reference holds nothing.",
+        (seen(reward), seen(ratio), seen(curves.drift())),
+        f"Raise options.beta (here {curves.beta():.3g}) by a factor of 3 to 10.",
+    )
