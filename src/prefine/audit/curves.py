@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prefine.errors import RunFolderError
+from prefine.errors import MissingMetric, RunFolderError
 from prefine.runs import RunFolder
 from prefine.statistics import Stat, t_interval, wilson
 
@@ -30,10 +30,6 @@ MOST_POINTS = 200
 
 HEAD, TAIL = (0.0, 0.1), (0.8, 1.0)
 """The first tenth and the last fifth of a run: what it started from and what it came to."""
-
-
-class MissingMetric(Exception):
-    """A rule needs a number that the run did not keep; the text says which."""
 
 
 @dataclass(frozen=True, slots=True)

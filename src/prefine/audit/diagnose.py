@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from prefine.audit.curves import FEWEST_STEPS, Curves, MissingMetric, read_curves
+from prefine.audit.curves import FEWEST_STEPS, Curves, read_curves
 from prefine.audit.finding import ORDER, Finding
 from prefine.audit.rules import EXPLAINS, RULES
+from prefine.errors import MissingMetric
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from prefine.audit.curves import TAIL, Curve, Curves, MissingMetric
+from prefine.audit.curves import TAIL, Curve, Curves
 from prefine.audit.finding import Evidence, Finding, seen
+from prefine.errors import MissingMetric
 from prefine.statistics import Stat, proportion
 
 SECOND_HALF = (0.5, 1.0)

@@ -3,8 +3,9 @@
 import math
 from dataclasses import replace
 
-from prefine.audit.curves import HEAD, HELD_OUT, TAIL, Curves, MissingMetric
+from prefine.audit.curves import HEAD, HELD_OUT, TAIL, Curves
 from prefine.audit.finding import Evidence, Finding, Severity, seen
+from prefine.errors import MissingMetric
 from prefine.statistics import Stat, wilson
 
 DISPLACED = 0.05

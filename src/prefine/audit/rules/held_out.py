@@ -2,8 +2,9 @@
 
 import math
 
-from prefine.audit.curves import HELD_OUT, TAIL, Curves, MissingMetric
+from prefine.audit.curves import HELD_OUT, TAIL, Curves
 from prefine.audit.finding import Evidence, Finding, seen
+from prefine.errors import MissingMetric
 from prefine.statistics import Stat
 
 GAP = 0.1

@@ -1,7 +1,8 @@
 """Is the reference the policy that training starts from?"""
 
-from prefine.audit.curves import Curves, MissingMetric
+from prefine.audit.curves import Curves
 from prefine.audit.finding import Finding, seen
+from prefine.errors import MissingMetric
 
 ROUNDING, ROUNDING_16_BIT = 1e-3, 3e-2
 """Share of a response's log-probability that arithmetic explains, as the guard of step 0 has it."""
