@@ -1,10 +1,10 @@
 """Reports on runs: what ails one, and how several differ."""
 
 from prefine.audit.arms import Arm, Run
-from prefine.audit.compare import Comparison, Difference, compare
+from prefine.audit.comparison import Comparison, Difference, compare
 from prefine.audit.compare_report import comparison_report
 from prefine.audit.curves import Curve, Curves, read_curves
-from prefine.audit.diagnose import Diagnosis, diagnose, examine
+from prefine.audit.diagnosis import Diagnosis, diagnose, examine
 from prefine.audit.finding import Evidence, Finding
 
 __all__ = [

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from prefine.audit.compare import Comparison, Difference, curves_of
+from prefine.audit.comparison import Comparison, Difference, curves_of
 from prefine.audit.measures import MEANINGS
 from prefine.report import Facts, Gallery, Prose, Report, Section, Stats, stat_table
 from prefine.report.panels import overlaid
