@@ -18,11 +18,11 @@ BIN   := .venv/bin
 READY := .venv/.ready
 
 # Arithmetic on more threads than cores is slower, and tests already run side by side.
-test test-slow docs fuzz bench-data bench-prepare bench-sharing: export OMP_NUM_THREADS = 1
+test test-slow docs fuzz bench-data bench-prepare bench-sharing bench-diagnose: export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow fuzz bench-data bench-prepare bench-sharing bench bench-quick
-.PHONY: lint types docs clean
+.PHONY: bench-diagnose lint types docs clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -57,6 +57,9 @@ bench-prepare: $(READY) .venv-trl/.ready  ## Pairs a second, imports and the fir
 
 bench-sharing: $(READY)  ## When computing a prompt once pays; ten minutes
 	$(BIN)/python benchmarks/sharing.py
+
+bench-diagnose: $(READY)  ## What `prefine diagnose` finds in runs made to be ill; a quarter of an hour
+	$(BIN)/python benchmarks/diagnose.py
 
 bench: $(READY) .venv-trl/.ready  ## Speed and memory beside TRL on the same steps; an hour on two cores
 	$(BIN)/prefine bench --out out/bench.json

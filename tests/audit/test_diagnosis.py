@@ -65,7 +65,9 @@ def test_explanations_name_rules():
     names = {rule.__name__ for rule in RULES}
     assert set(EXPLAINS) <= names
     assert {name for explained in EXPLAINS.values() for name in explained} <= names
-    assert not any(name in explained for name, explained in EXPLAINS.items()), "none explains itself"
+    assert not any(name in explained for name, explained in EXPLAINS.items()), (
+        "none explains itself"
+    )
 
 
 def test_every_evidence_has_numbers_and_steps(run: Make):

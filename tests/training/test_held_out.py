@@ -42,7 +42,8 @@ def test_every_kind_of_run_can_be_compared_with_its_like(
     for seed in (0, 1):
         config = configure(
             objective, seed=seed, out=str(tmp_path / f"{objective}{seed}"), holdout=0,
-            eval_data=configure().data, training={"max_steps": 2, "learning_rate": 1e-3 * (seed + 1)},
+            eval_data=configure().data,
+            training={"max_steps": 2, "learning_rate": 1e-3 * (seed + 1)},
         )  # fmt: skip
         paths.append(train(config, quiet=True).folder)
     found = compare(paths)
@@ -56,7 +57,7 @@ def test_without_held_out_rows_there_is_no_file(configure: Configure):
 
 
 def test_a_tracker_receives_our_metrics(configure: Configure, monkeypatch: pytest.MonkeyPatch):
-    """`training.report_to` names trackers of transformers; each is a callback that is told `logs`."""
+    """`training.report_to` names trackers of transformers: callbacks that are told `logs`."""
     told: list[dict[str, Any]] = []
 
     class Tracker(TrainerCallback):

@@ -1,8 +1,8 @@
 """Reports on runs: what ails one, and how several differ."""
 
 from prefine.audit.arms import Arm, Run
-from prefine.audit.comparison import Comparison, Difference, compare
 from prefine.audit.compare_report import comparison_report
+from prefine.audit.comparison import Comparison, Difference, compare
 from prefine.audit.curves import Curve, Curves, read_curves
 from prefine.audit.diagnosis import Diagnosis, diagnose, examine
 from prefine.audit.finding import Evidence, Finding

@@ -69,7 +69,9 @@ def comparison_report(comparison: Comparison) -> Report:
         Section("What is compared", [Facts(facts), *([Facts(settings)] if settings else [])]),
         *_differences(comparison),
         *(
-            Section(f"Held-out numbers of {arm.name}", [Stats(comparison.means[arm.name], MEANINGS)])
+            Section(
+                f"Held-out numbers of {arm.name}", [Stats(comparison.means[arm.name], MEANINGS)]
+            )
             for arm in comparison.arms
         ),
     ]
@@ -97,9 +99,13 @@ def in_words(comparison: Comparison) -> str:
             f"None of {count} differences can be told from chance. That is no proof of "
             "equality: see how wide the intervals are."
         )
-    return f"{len(told)} of {count} differences are more than chance: " + "; ".join(
-        f"{_title(d)} {number(d.stat.value, (d.stat.high - d.stat.low) / 2)}" for d in told[:6]
-    ) + ("; …" if len(told) > 6 else ".")
+    return (
+        f"{len(told)} of {count} differences are more than chance: "
+        + "; ".join(
+            f"{_title(d)} {number(d.stat.value, (d.stat.high - d.stat.low) / 2)}" for d in told[:6]
+        )
+        + ("; …" if len(told) > 6 else ".")
+    )
 
 
 def _differences(comparison: Comparison) -> list[Section]:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from prefine.audit.arms import Arm, Run, check_rows, common, complete, differences, group, read_run
-from prefine.audit.measures import Floats
 from prefine.errors import ConfigError
 from prefine.statistics import (
     Stat,

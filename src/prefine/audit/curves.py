@@ -192,7 +192,9 @@ class Curves:
     def ratio_margin(self) -> Curve:
         """Return log-ratio of the chosen minus that of the rejected, nats."""
         margin = self.margin()
-        return Curve("log_ratio/chosen - log_ratio/rejected", margin.steps, margin.values / self.beta())
+        return Curve(
+            "log_ratio/chosen - log_ratio/rejected", margin.steps, margin.values / self.beta()
+        )
 
     def tokens(self) -> float:
         """Return the scored tokens of a response: its log-probability by that of a token."""

@@ -98,6 +98,4 @@ def in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     for finding in findings:
         causes = [name for name in names if finding.name in EXPLAINS.get(name, ())]
         told.append(replace(finding, because=causes[0]) if causes else finding)
-    return tuple(
-        sorted(told, key=lambda f: (bool(f.because), ORDER.index(f.severity), -f.excess))
-    )
+    return tuple(sorted(told, key=lambda f: (bool(f.because), ORDER.index(f.severity), -f.excess)))

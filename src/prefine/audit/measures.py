@@ -83,7 +83,10 @@ def _of_points(rows: Sequence[Row]) -> dict[str, Floats]:
 def _of_lists(rows: Sequence[Row]) -> dict[str, Floats]:
     first = _numbers(rows, "scores", 1)[:, 0]
     length = np.maximum(_numbers(rows, "length", 1)[:, 0], 1.0)
-    return {"best_is_first": np.array([_best(row) for row in rows]), "log_prob_per_token": first / length}
+    return {
+        "best_is_first": np.array([_best(row) for row in rows]),
+        "log_prob_per_token": first / length,
+    }
 
 
 def _best(row: Row) -> float:

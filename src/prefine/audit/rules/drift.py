@@ -32,7 +32,9 @@ def displacement(curves: Curves) -> Finding | None:
     after = margin.part(TAIL, curves.last_step)
     rises = margin.slope() > 0
     if curves.has("log_ratio/chosen"):
-        chosen, rejected = (curves.over(f"log_ratio/{name}", TAIL) for name in ("chosen", "rejected"))
+        chosen, rejected = (
+            curves.over(f"log_ratio/{name}", TAIL) for name in ("chosen", "rejected")
+        )
         fallen, least = -chosen.level().value, -chosen.level().high
         evidence = [seen(chosen), seen(rejected)]
     else:
