@@ -34,8 +34,8 @@ def measures(rows: Sequence[Row], unit: str) -> dict[str, Floats]:
     Example:
         >>> row = {"roles": ["chosen", "rejected"], "scores": [-3.0, -4.0], "reference": None,
         ...        "length": [3.0, 2.0], "prob": None, "tie": False, "label": None}
-        >>> {name: values.tolist() for name, values in measures([row], "nats").items()}
-        {'accuracy': [1.0], 'accuracy_normalised': [1.0], 'margin': [1.0], 'log_prob_chosen': [-3.0]}
+        >>> {name: float(values[0]) for name, values in measures([row], "nats").items()}
+        {'accuracy': 1.0, 'accuracy_normalised': 1.0, 'margin': 1.0, 'log_prob_chosen': -3.0}
     """
     if not rows:
         return {}

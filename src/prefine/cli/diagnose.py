@@ -11,7 +11,7 @@ def diagnose(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
-    """Say whether a run's curves are healthy, and if not, what ails it; exit 1 if something does."""
+    """Say whether a run's curves are healthy, and if not, what ails it (exit code 1)."""
     from prefine.audit import diagnose as read
 
     found = read(run)

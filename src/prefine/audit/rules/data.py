@@ -112,8 +112,8 @@ def data_too_easy(curves: Curves) -> Finding | None:
         "held-out ones too. One look tells the responses apart, and the rest of the run only "
         "makes the model more certain.",
         tuple(evidence),
-        "Look for what gives the rejected away (its source, its length, a phrase). Take pairs whose "
-        "responses come from one model, or stop early.",
+        "Look for what gives the rejected away (its source, its length, a phrase). Take pairs "
+        "whose responses come from one model, or stop early.",
     )
 
 
@@ -137,6 +137,6 @@ def length_bias(curves: Curves) -> Finding | None:
         f"The margin follows length (correlation {level.value:.2f}): the {which} response is "
         "preferred for being so. Samples will drift in length.",
         tuple(evidence),
-        "Compare accuracy with the baseline `the longer one wins`. Balance lengths in the pairs, or "
-        "take an objective that takes length out (r_dpo, ld_dpo, simpo).",
+        "Compare accuracy with the baseline `the longer one wins`. Balance lengths in the pairs, "
+        "or take an objective that takes length out (r_dpo, ld_dpo, simpo).",
     )

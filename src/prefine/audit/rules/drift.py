@@ -52,8 +52,8 @@ def displacement(curves: Curves) -> Finding | None:
         "displacement",
         severity,
         share / DISPLACED,
-        f"The margin rises while the chosen response loses {fallen:.3g} nats, {100 * share:.0f}% of "
-        "its log-probability: both fall, the rejected one faster. Likelihood goes to responses "
+        f"The margin rises while the chosen response loses {fallen:.3g} nats, {100 * share:.0f}% "
+        "of its log-probability: both fall, the rejected one faster. Likelihood goes to responses "
         "that are in neither column.",
         (*evidence, seen(after)),
         "Read samples. Add a likelihood term on the chosen response (rpo, dpop), raise beta, train "
@@ -85,8 +85,8 @@ def over_optimisation(curves: Curves) -> Finding | None:
         excess,
         f"The policy is over-optimised: {' and '.join(part for part in said if part)}.",
         tuple(evidence),
-        "Take an earlier checkpoint (training.save_strategy=steps), train for fewer steps, or raise "
-        "beta; an objective without a reference wants a far smaller learning rate.",
+        "Take an earlier checkpoint (training.save_strategy=steps), train for fewer steps, or "
+        "raise beta; an objective without a reference wants a far smaller learning rate.",
     )
 
 
