@@ -41,7 +41,7 @@ def test_causes_come_before_what_follows_from_them(run: Make):
     found = examine(
         run(
             shapes={
-                "loss": lambda t: 2.0 if 0.3 < t < 0.6 else 0.6,
+                "loss": lambda t: 2.0 if 0.3 < t < 0.6 else 0.69 - 0.1 * min(1.0, 2 * t),
                 "log_ratio/chosen": lambda t: -20 * min(1.0, 2 * t),
                 "log_ratio/rejected": lambda t: -21 * min(1.0, 2 * t),
             }

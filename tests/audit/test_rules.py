@@ -66,14 +66,16 @@ def test_reference_needs_the_first_step(run: Make):
 
 def test_learning_rate_too_large_by_a_peak(run: Make):
     def peak(height: float) -> Curves:
-        return run(shapes={"loss": lambda t: 0.69 * (height if 0.3 < t < 0.6 else 0.9)})
+        return run(
+            shapes={"loss": lambda t: 0.69 * (height if 0.3 < t < 0.6 else 1 - 0.2 * t)}
+        )
 
     bound = step_size.LOSS_PEAK
     assert rules.learning_rate_too_large(peak(LESS * bound)) is None
     found = rules.learning_rate_too_large(peak(MORE * bound))
     assert found is not None
     assert found.severity == "serious"
-    assert "1.6 times its first value" in found.what
+    assert "1.7 times its first value" in found.what
     assert "(here 0.0003)" in found.remedy
 
 
