@@ -17,7 +17,7 @@ from prefine.ledger.worlds import words
 from prefine.ledger.worlds.annotators import ANNOTATORS, Annotator, Comparison, preferences
 from prefine.records import Records
 
-PROMPTS, HELD_OUT_PROMPTS, SAMPLES = 1_200, 200, 4
+PROMPTS, HELD_OUT_PROMPTS, SAMPLES = 1_000, 150, 4
 """Prompts whose answers are compared, those held out, and answers to each: two pairs a prompt."""
 
 RATES = {"dpo": 3e-4, "ipo": 3e-4, "kto": 3e-4, "simpo": 3e-4, "reward": 3e-3}
@@ -54,7 +54,7 @@ class Case:
     objective: str = "dpo"
     options: dict[str, Any] = field(default_factory=dict)
     labels: str = "raters"
-    pairs: int = 2_000
+    pairs: int = 1_920
     batch_size: int = 64
     rate: float = 1.0
     epochs: int = 1
@@ -169,7 +169,7 @@ def configuration(case: Case, seed: int, folder: Path) -> dict[str, Any]:
     """Write a case's data and return its run.yaml."""
     made = world(seed)
     files: dict[str, str] = {}
-    for part, answers, most in (("train", made.train, case.pairs), ("eval", made.held_out, 400)):
+    for part, answers, most in (("train", made.train, case.pairs), ("eval", made.held_out, 300)):
         path = folder / f"{part}.jsonl"
         told = comparisons(answers, case.labels, most, 1_000 * seed + len(part))
         Records.of(c.record(row) for row, c in enumerate(told)).save(path)

@@ -123,11 +123,35 @@ def test_learning_rate_too_small(run: Make):
     assert rules.learning_rate_too_small(run(shapes=learnt, wobble=0.001)) is None
 
 
+REWARD = {"header": {"unit": "reward"}, "without": ("kl_reference",), "wobble": 0.0}
+
+
+def moving(by: float, margin: float = 0.3) -> dict[str, Any]:
+    """Shapes of a reward model whose rewards all rise together, while the loss stays."""
+    return {
+        "loss": lambda t: 0.7,
+        "rewards/margins": lambda t: margin,
+        "rewards/chosen": lambda t: by * min(1.0, 2 * t) + margin,
+        "rewards/rejected": lambda t: by * min(1.0, 2 * t),
+    }
+
+
 @pytest.mark.parametrize(("share", "ill"), [(LESS, True), (MORE, False)])
 def test_a_reward_model_that_has_not_begun(run: Make, share: float, ill: bool):
-    shapes = {"loss": lambda t: 0.69, "rewards/margins": lambda t: share * step_size.NO_REWARD}
-    curves = run(shapes=shapes, without=("kl_reference",), header={"unit": "reward"})
+    curves = run(shapes=moving(share * step_size.STILL), **REWARD)
     assert (rules.learning_rate_too_small(curves) is not None) is ill
+
+
+@pytest.mark.parametrize(
+    ("by", "margin", "ill"),
+    [(MORE, 0.3, True), (LESS, 0.3, False), (MORE, 1.2, False)],
+    ids=["far together", "not far", "far, and far apart"],
+)
+def test_rewards_that_wander_off_together(run: Make, by: float, margin: float, ill: bool):
+    curves = run(shapes=moving(by * step_size.WANDERED, margin), **REWARD)
+    found = rules.learning_rate_too_large(curves)
+    assert (found is not None) is ill
+    assert found is None or "wandered" in found.what
 
 
 def held(margin: float, ratio: float) -> dict[str, Any]:
@@ -152,13 +176,16 @@ def test_beta_too_large(run: Make, margin: float, ratio: float, ill: bool):
 
 
 @pytest.mark.parametrize(
-    ("margin", "ratio", "ill"),
-    [(LESS, MORE, True), (MORE, MORE, False), (LESS, LESS, False)],
-    ids=["spent, wants more", "content", "not spent"],
+    ("price", "moved", "ill"),
+    [(MORE, MORE, True), (LESS, MORE, False), (MORE, LESS, False)],
+    ids=["dear, and paid", "affordable", "dear, not paid yet"],
 )
-def test_beta_too_small(run: Make, margin: float, ratio: float, ill: bool):
-    shapes = held(margin * step_size.UNSATISFIED, ratio * step_size.LEFT)
-    assert (rules.beta_too_small(run(shapes=shapes)) is not None) is ill
+def test_beta_too_small(run: Make, price: float, moved: float, ill: bool):
+    beta = 1 / (price * step_size.PRICE * SURPRISAL)
+    ratio = moved * step_size.MOVED
+    found = rules.beta_too_small(run(shapes=held(beta * ratio * SURPRISAL, ratio)))
+    assert (found is not None) is ill
+    assert found is None or "about 0.42" in found.remedy
 
 
 # --- Where likelihood went -----------------------------------------------------------------------

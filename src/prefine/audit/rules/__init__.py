@@ -30,11 +30,22 @@ RULES = (
 )
 """Causes before what follows from them."""
 
+SYMPTOMS = (
+    "overfitting",
+    "over_optimisation",
+    "displacement",
+    "label_noise",
+    "length_bias",
+    "data_too_easy",
+)
+"""What a wrong step may look like."""
+
 EXPLAINS = {
     "reference_mistaken": tuple(rule.__name__ for rule in RULES[1:]),
-    "learning_rate_too_large": tuple(rule.__name__ for rule in RULES[3:]),
-    "learning_rate_too_small": ("label_noise",),
-    "beta_too_small": ("over_optimisation", "displacement", "overfitting"),
+    "learning_rate_too_large": ("beta_too_small", *SYMPTOMS),
+    "learning_rate_too_small": ("label_noise", "length_bias"),
+    "beta_too_large": ("learning_rate_too_large", "overfitting"),
+    "beta_too_small": ("overfitting", "over_optimisation", "displacement"),
     "overfitting": ("over_optimisation", "displacement"),
 }
 """Illness -> those it brings along: they are told after it, and named as its consequence."""

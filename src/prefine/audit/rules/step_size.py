@@ -1,5 +1,7 @@
 """Learning rate and beta: was the step too long, too short, or held too tightly?"""
 
+import numpy as np
+
 from prefine.audit.curves import TAIL, Curve, Curves
 from prefine.audit.finding import Finding, seen
 
@@ -18,8 +20,11 @@ SMALLEST_FALL = 0.02
 NOTHING_MOVED = 5e-4
 """Share of a response's log-probability: even shuffled labels move a policy twice as far."""
 
-NO_REWARD = 0.05
-"""Reward margin, in log-odds, of a reward model that has not begun: 51% stated confidence."""
+WANDERED = 8.0
+"""Log-odds by which all rewards moved together, and by which that exceeds the margin."""
+
+STILL = 0.3
+"""Log-odds within which the mean reward of batches scatters if a reward model has not begun."""
 
 HELD = 0.01
 """Log-ratio margin by log-probability: with less, a preference hardly changes what is sampled."""
@@ -27,11 +32,11 @@ HELD = 0.01
 SATISFIED = 0.5
 """Reward margin, in log-odds, from which the loss pulls a good fifth less than at first."""
 
-LEFT = 0.5
-"""Log-ratio margin by log-probability: half of what there is to lose has been spent."""
+PRICE = 1.0
+"""What one log-odds of margin costs, by the log-probability of a response: more than there is."""
 
-UNSATISFIED = 1.5
-"""Reward margin, in log-odds, below which the loss still pulls with a fifth of its force."""
+MOVED = 0.05
+"""Log-ratio margin by log-probability, from which the price is being paid."""
 
 PEAK_WINDOW = 3
 """Steps of the moving median: a single odd batch is no instability."""
@@ -56,18 +61,21 @@ def learning_rate_too_large(curves: Curves) -> Finding | None:
         and drift.level().value >= FAR
         and tail.level().value >= NOTHING_LEARNT * first
     )
-    if not climbed and not lost:
+    wandered = curves.is_reward_model and _wandered(curves)
+    if not climbed and not lost and not wandered:
         return None
     evidence = [seen(loss.part((0.0, 0.0), curves.last_step)), seen(peak), seen(tail)]
     if drift is not None:
         evidence.append(seen(drift))
     if curves.has("grad_norm"):
         evidence.append(_steepest(curves.get("grad_norm")))
-    said = (
-        f"The loss climbed to {ratio:.1f} times its first value"
-        if climbed
-        else "The policy went far from its reference while the loss gained nothing"
-    )
+    if climbed:
+        said = f"The loss climbed to {ratio:.1f} times its first value"
+    elif lost:
+        said = "The policy went far from its reference while the loss gained nothing"
+    else:
+        evidence.append(seen(_rewards(curves).part(TAIL, curves.last_step)))
+        said = "The rewards of all responses wandered off together"
     rate = (curves.config.get("training") or {}).get("learning_rate")
     known = "" if rate is None else f" (here {rate:g})"
     return Finding(
@@ -79,6 +87,18 @@ def learning_rate_too_large(curves: Curves) -> Finding | None:
         f"Lower training.learning_rate{known} by a factor of 3 to 10; keep a warm-up "
         "(training.warmup_steps) and training.max_grad_norm.",
     )
+
+
+def _rewards(curves: Curves) -> Curve:
+    """The mean reward of chosen and rejected: no loss on differences asks it to move."""
+    good, bad = curves.get("rewards/chosen"), curves.get("rewards/rejected")
+    return Curve("mean of both rewards", good.steps, (good.values + bad.values) / 2)
+
+
+def _wandered(curves: Curves) -> bool:
+    margin = curves.margin().part(TAIL, curves.last_step).level().value
+    wandered = float(np.ptp(_rewards(curves).smoothed(PEAK_WINDOW)))
+    return wandered >= WANDERED and wandered >= WANDERED * abs(margin)
 
 
 def _steepest(norm: Curve):
@@ -94,9 +114,9 @@ def learning_rate_too_small(curves: Curves) -> Finding | None:
         return None
     evidence = [seen(loss.part((0.0, 0.0), curves.last_step)), seen(tail)]
     if curves.is_reward_model:
-        margin = curves.margin().part(TAIL, curves.last_step)
-        excess, moved = NO_REWARD, margin.level().high
-        evidence.append(seen(margin))
+        rewards = _rewards(curves)
+        excess, moved = STILL, float(np.ptp(rewards.smoothed(PEAK_WINDOW)))
+        evidence.append(seen(rewards))
     elif curves.has_reference:
         names = ("log_ratio/chosen", "log_ratio/rejected", "kl_reference")
         ends = [curves.over(name, TAIL) for name in names if curves.has(name)]
@@ -143,21 +163,23 @@ def beta_too_large(curves: Curves) -> Finding | None:
 
 
 def beta_too_small(curves: Curves) -> Finding | None:
-    """The policy has spent its likelihood, and the loss still wants more: nothing holds it."""
+    """A margin costs more likelihood than a response has: the loss pulls until the text is gone."""
     if curves.is_reward_model or not curves.has_reference:
         return None
     reward = curves.margin().part(TAIL, curves.last_step)
     ratio = curves.ratio_margin().part(TAIL, curves.last_step)
     share = abs(ratio.level().value) / curves.surprisal()
-    if share < LEFT or reward.level().value > UNSATISFIED:
+    price = 1 / max(curves.beta() * curves.surprisal(), 1e-12)
+    if price <= PRICE or share < MOVED:
         return None
     return Finding(
         "beta_too_small",
         "serious",
-        share / LEFT,
-        f"The margin is {ratio.level().value:.3g} nats, {100 * share:.0f}% of a response's "
-        f"log-probability, and with beta {curves.beta():.3g} the loss still asks for more: the "
-        "reference holds nothing.",
+        price / PRICE,
+        f"With beta {curves.beta():.3g}, a margin of one log-odds costs {price:.3g} times the "
+        f"log-probability of a response. The policy has moved by {ratio.level().value:.3g} nats, "
+        "and the loss pulls as at first: the reference holds nothing.",
         (seen(reward), seen(ratio), seen(curves.drift())),
-        f"Raise options.beta (here {curves.beta():.3g}) by a factor of 3 to 10.",
+        f"Raise options.beta (here {curves.beta():.3g}) until a log-odds costs a tenth of a "
+        f"response's log-probability: about {10 / curves.surprisal():.2g}.",
     )
