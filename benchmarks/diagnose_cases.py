@@ -17,10 +17,10 @@ from prefine.ledger.worlds import words
 from prefine.ledger.worlds.annotators import ANNOTATORS, Annotator, Comparison, preferences
 from prefine.records import Records
 
-PROMPTS, HELD_OUT_PROMPTS, SAMPLES = 1_000, 150, 4
+PROMPTS, HELD_OUT_PROMPTS, SAMPLES = 750, 120, 4
 """Prompts whose answers are compared, those held out, and answers to each: two pairs a prompt."""
 
-RATES = {"dpo": 3e-4, "ipo": 3e-4, "kto": 3e-4, "simpo": 3e-4, "reward": 3e-3}
+RATES = {"dpo": 3e-4, "ipo": 3e-4, "kto": 3e-4, "simpo": 1e-3, "reward": 3e-3}
 """Learning rates that do well here."""
 
 OPTIONS = {
@@ -54,8 +54,8 @@ class Case:
     objective: str = "dpo"
     options: dict[str, Any] = field(default_factory=dict)
     labels: str = "raters"
-    pairs: int = 1_920
-    batch_size: int = 64
+    pairs: int = 1_440
+    batch_size: int = 48
     rate: float = 1.0
     epochs: int = 1
     reference: str = "auto"
@@ -64,13 +64,13 @@ class Case:
 HEALTHY = (
     Case("dpo"),
     Case("dpo, beta 0.2", options={"beta": 0.2}),
-    Case("dpo, 1,200 pairs", pairs=1_200, batch_size=32),
+    Case("dpo, 960 pairs", pairs=960, batch_size=32),
     Case("dpo, careful raters", labels="careful"),
     Case("ipo", objective="ipo"),
     Case("simpo", objective="simpo"),
     Case("kto", objective="kto"),
     Case("reward", objective="reward"),
-    Case("reward, 1,200 pairs", objective="reward", pairs=1_200, batch_size=32),
+    Case("reward, 960 pairs", objective="reward", pairs=960, batch_size=32),
     Case("dpo, half the rate", rate=0.5),
 )
 
@@ -83,8 +83,11 @@ ILL = (
     Case("reward, rate / 1000", "learning_rate_too_small", objective="reward", rate=0.001),
     Case("beta 0.005", "beta_too_small", options={"beta": 0.005}, rate=3, epochs=2),
     Case("beta 20", "beta_too_large", options={"beta": 20.0}),
-    Case("300 pairs, 12 epochs", "overfitting", pairs=300, epochs=12, rate=3),
-    Case("reward, 300 pairs, 12 epochs", "overfitting", objective="reward", pairs=300, epochs=12),
+    Case("192 pairs, 8 epochs", "overfitting", pairs=192, epochs=8, rate=3),
+    Case("reward, 192 pairs, 8 epochs", "overfitting", objective="reward", pairs=192, epochs=8),
+    Case("beta 0.05, 4 epochs", "over_optimisation", options={"beta": 0.05}, rate=3, epochs=4),
+    Case("simpo, rate x 3, 3 epochs", "over_optimisation", objective="simpo", rate=3, epochs=3),
+    Case("beta 0.1, rate x 10", "displacement", options={"beta": 0.1}, rate=10, labels="careful"),
     Case("raters flip 45%", "label_noise", labels="flipping"),
     Case("reward, raters flip 45%", "label_noise", objective="reward", labels="flipping"),
     Case("raters like length", "length_bias", labels="long"),
@@ -169,7 +172,7 @@ def configuration(case: Case, seed: int, folder: Path) -> dict[str, Any]:
     """Write a case's data and return its run.yaml."""
     made = world(seed)
     files: dict[str, str] = {}
-    for part, answers, most in (("train", made.train, case.pairs), ("eval", made.held_out, 300)):
+    for part, answers, most in (("train", made.train, case.pairs), ("eval", made.held_out, 240)):
         path = folder / f"{part}.jsonl"
         told = comparisons(answers, case.labels, most, 1_000 * seed + len(part))
         Records.of(c.record(row) for row, c in enumerate(told)).save(path)
@@ -184,6 +187,7 @@ def configuration(case: Case, seed: int, folder: Path) -> dict[str, Any]:
         "eval_data": files["eval"],
         "reference": made.other if case.reference == "other" else case.reference,
         "out": str(folder / "run"),
+        "layout": "padded",  # faster at this size
         "seed": seed,
         "training": {
             "learning_rate": RATES[case.objective] * case.rate,
@@ -191,7 +195,7 @@ def configuration(case: Case, seed: int, folder: Path) -> dict[str, Any]:
             "per_device_train_batch_size": case.batch_size,
             "per_device_eval_batch_size": 64,
             "eval_strategy": "steps",
-            "eval_steps": max(1, steps // 4),
+            "eval_steps": max(1, steps // 3),
             "save_strategy": "no",
             "logging_steps": max(1, steps // 8),
             "dataloader_pin_memory": False,

@@ -217,9 +217,13 @@ class Curves:
         return -self.tokens() * self.over("logps/mean_token", HEAD).level().value
 
     def drift(self, stretch: tuple[float, float] = TAIL) -> Curve:
-        """Return how far the policy has left its reference on the data, nats per token."""
-        gap = self.over("kl_reference", stretch)
-        return Curve("kl_reference per token", gap.steps, gap.values / self.tokens())
+        """Return how far the policy has left its reference, or its start, nats per token."""
+        if self.has_reference:
+            gap = self.over("kl_reference", stretch)
+            return Curve("kl_reference per token", gap.steps, gap.values / self.tokens())
+        now, start = self.over("logps/mean_token", stretch), self.over("logps/mean_token", HEAD)
+        fallen = start.level().value - now.values
+        return Curve("fall of logps/mean_token", now.steps, fallen)
 
     def held_out_accuracy(self) -> Stat:
         """Return the held-out accuracy at the end, of the kind that `rewards/accuracies` is.

@@ -47,6 +47,7 @@ EXPLAINS = {
     "beta_too_large": ("learning_rate_too_large", "overfitting"),
     "beta_too_small": ("overfitting", "over_optimisation", "displacement"),
     "overfitting": ("over_optimisation", "displacement"),
+    "over_optimisation": ("displacement",),
 }
 """Illness -> those it brings along: they are told after it, and named as its consequence."""
 

@@ -16,11 +16,11 @@ PLATEAU = 0.6
 CONFIDENT = 0.25
 """Share of held-out pairs with the largest margins: noise cannot be told from doubt in the rest."""
 
-SURE = 0.97
-"""Accuracy at which nothing is left to learn."""
+SURE = 0.95
+"""Accuracy at which nothing is left to learn: people agree with themselves less often."""
 
-AT_ONCE = 0.2
-"""Share of the run within which it is reached."""
+AT_ONCE = 1 / 3
+"""Share of the run within which it is reached: the rest is twice as long."""
 
 SURE_HELD_OUT = 0.95
 """Held-out accuracy that shows it was not learnt by heart."""
@@ -28,8 +28,8 @@ SURE_HELD_OUT = 0.95
 SURE_WINDOW = 3
 """Steps of the moving median of accuracy."""
 
-LENGTH = 0.5
-"""Correlation of length and margin: a quarter of the margin's variance is length alone."""
+LENGTH = 0.6
+"""Correlation of length and margin: more than a third of the margin's variance is length alone."""
 
 
 def label_noise(curves: Curves) -> Finding | None:
@@ -119,6 +119,8 @@ def data_too_easy(curves: Curves) -> Finding | None:
 
 def length_bias(curves: Curves) -> Finding | None:
     """The margin follows the difference in length: longer, or shorter, is what was learnt."""
+    if not (curves.has_reference or curves.is_reward_model):
+        raise MissingMetric("length_correlation against a reference")
     correlation = curves.over("length_correlation", SECOND_HALF)
     level = correlation.level()
     nearest = 0.0 if level.low <= 0 <= level.high else min(abs(level.low), abs(level.high))

@@ -13,6 +13,9 @@ GAP = 0.1
 SURELY = 0.05
 """What the gap must exceed with its interval: accuracies of small held-out sets scatter so far."""
 
+BEGUN = 0.5
+"""Share of that gap that must show in accuracy before a rising held-out loss counts."""
+
 RISE = 0.1
 """Held-out loss over its lowest value, and over the training loss, minus 1."""
 
@@ -23,6 +26,8 @@ def overfitting(curves: Curves) -> Finding | None:
     gap, rise = _gap(curves, evidence), _rise(curves, evidence)
     if gap is None and rise is None:
         raise MissingMetric(f"held-out accuracy, or {HELD_OUT}loss twice")
+    if gap is not None and gap < BEGUN and rise is not None:
+        rise = min(rise, 0.99)  # a few odd held-out rows may raise a mean loss
     excess = max(gap or 0.0, rise or 0.0)
     if excess < 1:
         return None

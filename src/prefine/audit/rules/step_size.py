@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from prefine.audit.curves import TAIL, Curve, Curves
+from prefine.audit.curves import HELD_OUT, TAIL, Curve, Curves
 from prefine.audit.finding import Finding, seen
 
 LOSS_PEAK = 1.5
@@ -11,13 +11,16 @@ LOSS_PEAK = 1.5
 FAR = 1.0
 """Nats per token from the reference. Text has one or two nats per token, so it is another text."""
 
+GONE = 3.0
+"""Nats per token from the reference, whatever the loss: a token has a twentieth of its chance."""
+
 NOTHING_LEARNT = 0.95
 """Last loss over the first one, above which so long a way has not paid."""
 
 SMALLEST_FALL = 0.02
 """Share of the loss that a run takes off if it learns anything at all."""
 
-NOTHING_MOVED = 5e-4
+NOTHING_MOVED = 2e-4
 """Share of a response's log-probability: even shuffled labels move a policy twice as far."""
 
 WANDERED = 8.0
@@ -53,14 +56,9 @@ def learning_rate_too_large(curves: Curves) -> Finding | None:
     peak = Curve("loss", loss.steps[at : at + PEAK_WINDOW], loss.values[at : at + PEAK_WINDOW])
     ratio = float(smoothed[at]) / first
     climbed = at > 0 and ratio >= LOSS_PEAK
-    drift = None
-    if curves.has_reference and not curves.is_reward_model:
-        drift = curves.drift()
-    lost = (
-        drift is not None
-        and drift.level().value >= FAR
-        and tail.level().value >= NOTHING_LEARNT * first
-    )
+    drift = None if curves.is_reward_model else curves.drift()
+    far = 0.0 if drift is None else drift.level().value
+    lost = far >= GONE or (far >= FAR and tail.level().value >= NOTHING_LEARNT * first)
     wandered = curves.is_reward_model and _wandered(curves)
     if not climbed and not lost and not wandered:
         return None
@@ -72,7 +70,7 @@ def learning_rate_too_large(curves: Curves) -> Finding | None:
     if climbed:
         said = f"The loss climbed to {ratio:.1f} times its first value"
     elif lost:
-        said = "The policy went far from its reference while the loss gained nothing"
+        said = f"The policy went {far:.2g} nats per token away, further than the loss can pay for"
     else:
         evidence.append(seen(_rewards(curves).part(TAIL, curves.last_step)))
         said = "The rewards of all responses wandered off together"
@@ -123,8 +121,11 @@ def learning_rate_too_small(curves: Curves) -> Finding | None:
         excess = NOTHING_MOVED * curves.surprisal()
         moved = max(abs(end.level().value) for end in ends)
         evidence += map(seen, ends)
-    else:
-        excess, moved = 1.0, 0.5  # only the loss can tell
+    else:  # only the loss can tell, and that of the same held-out rows scatters least
+        held_out = curves.get(HELD_OUT + "loss")
+        evidence.append(seen(held_out))
+        fall = 1 - float(held_out.values[-1]) / float(held_out.values[0])
+        excess, moved = SMALLEST_FALL, max(fall, 0.0) if len(held_out) > 1 else 0.0
     if moved > excess:
         return None
     rate = (curves.config.get("training") or {}).get("learning_rate")
