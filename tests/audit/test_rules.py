@@ -30,7 +30,7 @@ def test_a_healthy_run_has_nothing(run: Make, rule: Any):
 def test_a_healthy_reward_model_has_nothing(run: Make, rule: Any):
     gone = ("logps/chosen", "logps/rejected", "logps/mean_token", "log_ratio/chosen", "entropy",
             "log_ratio/rejected", "kl_reference", "ranking_accuracy")  # fmt: skip
-    unseen = {step: {"eval_rewards/accuracies": 0.73} for step in (20, 40)}
+    unseen = {s: {"eval_rewards/accuracies": 0.73, "eval_loss": 12 / (s - 2)} for s in (20, 40)}
     curves = run(without=gone, header={"unit": "reward"}, summary={"metrics": {}}, held_out=unseen)
     assert rule(curves) is None
 
@@ -152,10 +152,24 @@ def moving(by: float, margin: float = 0.3) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(("share", "ill"), [(LESS, True), (MORE, False)])
-def test_a_reward_model_that_has_not_begun(run: Make, share: float, ill: bool):
-    curves = run(shapes=moving(share * step_size.STILL), **REWARD)
+@pytest.mark.parametrize(
+    ("share", "fall", "ill"),
+    [(LESS, LESS, True), (MORE, LESS, False), (LESS, MORE, False)],
+    ids=["still", "rewards moved", "the loss moved"],
+)
+def test_a_reward_model_that_has_not_begun(run: Make, share: float, fall: float, ill: bool):
+    unseen = {20: {"eval_loss": 0.7}, 40: {"eval_loss": 0.7 * (1 - fall * step_size.STILL_LOSS)}}
+    curves = run(shapes=moving(share * step_size.STILL), held_out=unseen, **REWARD)
     assert (rules.learning_rate_too_small(curves) is not None) is ill
+
+
+@pytest.mark.parametrize(("fall", "ill"), [(LESS, True), (MORE, False)])
+def test_a_policy_without_reference_that_has_not_begun(run: Make, fall: float, ill: bool):
+    unseen = {20: {"eval_loss": 0.7}, 40: {"eval_loss": 0.7 * (1 - fall * step_size.STILL_LOSS)}}
+    curves = run(without=("kl_reference",), held_out=unseen)
+    assert (rules.learning_rate_too_small(curves) is not None) is ill
+    with pytest.raises(MissingMetric, match="eval_loss"):
+        rules.learning_rate_too_small(run(without=("kl_reference",)))
 
 
 @pytest.mark.parametrize(
@@ -255,8 +269,15 @@ def test_collapse_of_entropy(run: Make, share: float, ill: bool):
 
 @pytest.mark.parametrize(
     ("far", "gain", "ill"),
-    [(MORE, LESS, True), (MORE, -3.0, True), (LESS, LESS, False), (MORE, MORE, False)],
-    ids=["far for nothing", "far, and worse", "not far", "far, and better"],
+    [
+        (MORE, LESS, True),
+        (MORE, -3.0, True),
+        (LESS, LESS, False),
+        (MORE, MORE, False),
+        (MORE * drift.TOO_FAR / drift.FAR_WITHOUT_GAIN, MORE, True),
+        (LESS * drift.TOO_FAR / drift.FAR_WITHOUT_GAIN, MORE, False),
+    ],
+    ids=["far for nothing", "far, and worse", "not far", "far, and better", "too far", "nearly"],
 )
 def test_far_without_gain(run: Make, far: float, gain: float, ill: bool):
     distance = far * drift.FAR_WITHOUT_GAIN * TOKENS
@@ -272,6 +293,14 @@ def test_far_without_gain(run: Make, far: float, gain: float, ill: bool):
     if found is not None:
         shown = [str(evidence) for evidence in found.evidence]
         assert any("eval_rewards/accuracies at step 20: 0.70" in line for line in shown)
+
+
+def test_perfect_accuracy_has_nothing_to_gain(run: Make):
+    curves = run(
+        shapes={"kl_reference": lambda t: LESS * drift.TOO_FAR * TOKENS * t},
+        held_out={s: {"eval_rewards/accuracies": drift.PERFECT} for s in (20, 40)},
+    )
+    assert rules.over_optimisation(curves) is None
 
 
 def test_over_optimisation_needs_entropy_or_held_out_rows(run: Make):
@@ -300,15 +329,26 @@ def test_a_gap_within_its_uncertainty_is_none(run: Make, number: Any):
 
 
 @pytest.mark.parametrize(
-    ("last", "train", "ill"),
-    [(MORE, 0.4, True), (LESS, 0.4, False), (MORE, 0.6, False)],
-    ids=["turned up", "about level", "training loss is no lower"],
+    ("last", "train", "gap", "ill"),
+    [
+        (MORE, 0.4, MORE, True),
+        (LESS, 0.4, MORE, False),
+        (MORE, 0.6, MORE, False),
+        (MORE, 0.4, LESS, False),
+    ],
+    ids=["turned up", "about level", "training loss is no lower", "accuracy knows nothing of it"],
 )
-def test_overfitting_by_the_held_out_loss(run: Make, last: float, train: float, ill: bool):
+def test_overfitting_by_the_held_out_loss(
+    run: Make, last: float, train: float, gap: float, ill: bool
+):
+    begun = 0.73 + gap * held_out.BEGUN * held_out.GAP
     worse = 0.6 * (1 + last * held_out.RISE)
     ended = train if train < 0.5 else worse
     curves = run(
-        shapes={"loss": lambda t: 0.69 if t == 0 else ended},
+        shapes={
+            "loss": lambda t: 0.69 if t == 0 else ended,
+            "rewards/accuracies": lambda t: begun,
+        },
         held_out={20: {"eval_loss": 0.6}, 40: {"eval_loss": worse}},
     )
     assert (rules.overfitting(curves) is not None) is ill

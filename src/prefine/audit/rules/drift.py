@@ -17,8 +17,14 @@ DISPLACED_SERIOUSLY, DISPLACED_CRITICALLY = 0.15, 0.5
 FAR_WITHOUT_GAIN = 0.25
 """Nats per token from the reference, past which held-out accuracy should have something to show."""
 
-GAIN = 0.01
-"""Held-out accuracy since the first evaluation that such a distance should have brought at least."""
+GAIN = 0.02
+"""Held-out accuracy that such a distance should have brought since the first evaluation."""
+
+TOO_FAR = 1.0
+"""Nats per token that no gain excuses: text has one or two, so this is another text."""
+
+PERFECT = 0.95
+"""Held-out accuracy that has nothing left to gain."""
 
 COLLAPSED = 0.8
 """Entropy at the end over entropy at the start: runs that do well keep nine tenths."""
@@ -75,7 +81,7 @@ def over_optimisation(curves: Curves) -> Finding | None:
         return None
     said = [
         "the entropy of its next token has collapsed" if (collapsed or 0) >= 1 else "",
-        "it has gone far while held-out accuracy gained nothing" if (stalled or 0) >= 1 else "",
+        "it has gone further than held-out accuracy can justify" if (stalled or 0) >= 1 else "",
     ]
     return Finding(
         "over_optimisation",
@@ -101,20 +107,22 @@ def _collapse(curves: Curves, evidence: list[Evidence]) -> float | None:
 
 
 def _stall(curves: Curves, evidence: list[Evidence]) -> float | None:
-    name = HELD_OUT + "rewards/accuracies"
-    if not curves.has(name, "logps/mean_token"):
-        return None
-    accuracy = curves.get(name)
-    if len(accuracy) < 2:
+    """Distance over what is allowed for the gain that it brought."""
+    if not curves.has("logps/mean_token"):
         return None
     drift = curves.drift()
-    gain = float(accuracy.values[-1] - accuracy.values[0])
+    evidence.append(seen(drift))
+    far = drift.level().value
+    name = HELD_OUT + "rewards/accuracies"
+    if not curves.has(name) or len(curves.get(name)) < 2:
+        return far / TOO_FAR if far >= TOO_FAR else None
+    accuracy = curves.get(name)
     for at in (0, len(accuracy) - 1):
         step = int(accuracy.steps[at])
         evidence.append(Evidence(name, _held_out(curves, accuracy.values[at]), (step, step)))
-    evidence.append(seen(drift))
-    far = drift.level().value / FAR_WITHOUT_GAIN
-    return far if gain < GAIN else min(far, 0.99)
+    gain = float(accuracy.values[-1] - accuracy.values[0])
+    stalled = gain < GAIN and accuracy.values[-1] < PERFECT
+    return far / (FAR_WITHOUT_GAIN if stalled else TOO_FAR)
 
 
 def _held_out(curves: Curves, share: float) -> Stat:

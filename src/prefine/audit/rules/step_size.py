@@ -3,7 +3,8 @@
 import numpy as np
 
 from prefine.audit.curves import HELD_OUT, TAIL, Curve, Curves
-from prefine.audit.finding import Finding, seen
+from prefine.audit.finding import Evidence, Finding, seen
+from prefine.errors import MissingMetric
 
 LOSS_PEAK = 1.5
 """Smoothed loss over the first one. Steps that help lower it; batches scatter by some percent."""
@@ -25,6 +26,9 @@ NOTHING_MOVED = 2e-4
 
 WANDERED = 8.0
 """Log-odds by which all rewards moved together, and by which that exceeds the margin."""
+
+STILL_LOSS = 0.005
+"""Share by which the loss of the same held-out rows changes while a model stays where it is."""
 
 STILL = 0.3
 """Log-odds within which the mean reward of batches scatters if a reward model has not begun."""
@@ -105,41 +109,54 @@ def _steepest(norm: Curve):
 
 
 def learning_rate_too_small(curves: Curves) -> Finding | None:
-    """Nothing moved: neither the loss nor, where there is a reference, the policy."""
-    loss, tail = curves.get("loss"), curves.over("loss", TAIL)
-    first = float(loss.values[0])
-    if first <= 0 or tail.level().value < (1 - SMALLEST_FALL) * first:
+    """Nothing moved: neither the loss nor the model."""
+    if curves.has_reference and not curves.is_reward_model:
+        found = _policy_is_still(curves)
+    else:
+        found = _loss_is_still(curves)
+    if found is None:
         return None
-    evidence = [seen(loss.part((0.0, 0.0), curves.last_step)), seen(tail)]
-    if curves.is_reward_model:
-        rewards = _rewards(curves)
-        excess, moved = STILL, float(np.ptp(rewards.smoothed(PEAK_WINDOW)))
-        evidence.append(seen(rewards))
-    elif curves.has_reference:
-        names = ("log_ratio/chosen", "log_ratio/rejected", "kl_reference")
-        ends = [curves.over(name, TAIL) for name in names if curves.has(name)]
-        excess = NOTHING_MOVED * curves.surprisal()
-        moved = max(abs(end.level().value) for end in ends)
-        evidence += map(seen, ends)
-    else:  # only the loss can tell, and that of the same held-out rows scatters least
-        held_out = curves.get(HELD_OUT + "loss")
-        evidence.append(seen(held_out))
-        fall = 1 - float(held_out.values[-1]) / float(held_out.values[0])
-        excess, moved = SMALLEST_FALL, max(fall, 0.0) if len(held_out) > 1 else 0.0
-    if moved > excess:
-        return None
+    excess, evidence = found
     rate = (curves.config.get("training") or {}).get("learning_rate")
     known = "" if rate is None else f" (here {rate:g})"
     return Finding(
         "learning_rate_too_small",
         "mild",
-        excess / max(moved, 1e-12),
+        excess,
         f"Nothing moved in {curves.last_step:.0f} steps: the loss is where it was, and so is the "
         "model.",
         tuple(evidence),
         f"Raise training.learning_rate{known} by a factor of 10, and look at its curve: LoRA wants "
         "ten times the rate of full fine-tuning, and a long warm-up may be all of a short run.",
     )
+
+
+def _policy_is_still(curves: Curves) -> tuple[float, list[Evidence]] | None:
+    loss, tail = curves.get("loss"), curves.over("loss", TAIL)
+    first = float(loss.values[0])
+    names = ("log_ratio/chosen", "log_ratio/rejected", "kl_reference")
+    ends = [curves.over(name, TAIL) for name in names if curves.has(name)]
+    allowed = NOTHING_MOVED * curves.surprisal()
+    moved = max(abs(end.level().value) for end in ends)
+    if moved > allowed or tail.level().value < (1 - SMALLEST_FALL) * first:
+        return None
+    evidence = [seen(loss.part((0.0, 0.0), curves.last_step)), seen(tail), *map(seen, ends)]
+    return allowed / max(moved, 1e-12), evidence
+
+
+def _loss_is_still(curves: Curves) -> tuple[float, list[Evidence]] | None:
+    """Without a reference: the loss of the same held-out rows, which scatters least."""
+    held_out = curves.get(HELD_OUT + "loss")
+    if len(held_out) < 2:
+        raise MissingMetric(f"{HELD_OUT}loss twice")
+    moved = abs(1 - float(held_out.values[-1]) / float(held_out.values[0]))
+    evidence = [seen(curves.over("loss", TAIL)), seen(held_out)]
+    if curves.is_reward_model:
+        rewards = _rewards(curves)
+        evidence.append(seen(rewards))
+        if float(np.ptp(rewards.smoothed(PEAK_WINDOW))) > STILL:
+            return None
+    return (STILL_LOSS / max(moved, 1e-12), evidence) if moved <= STILL_LOSS else None
 
 
 def beta_too_large(curves: Curves) -> Finding | None:
