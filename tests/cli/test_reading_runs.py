@@ -70,7 +70,7 @@ def test_a_healthy_run_holds(prefine: Prefine, tmp_path: Path):
     assert (code, err) == (0, "")
     assert "not checked  overfitting: the run has no held-out accuracy" in out
     assert "did not come to its end" in out
-    assert out.splitlines()[-1].startswith("healthy  40 steps, nothing found; 9 of 11")
+    assert out.splitlines()[-1].startswith("healthy  40 steps, nothing found; 10 of 11")
 
 
 def test_no_run_is_an_error(prefine: Prefine, tmp_path: Path):
