@@ -69,8 +69,8 @@ HEALTHY = (
     Case("ipo", objective="ipo"),
     Case("simpo", objective="simpo"),
     Case("kto", objective="kto", pairs=720),
-    Case("reward", objective="reward"),
-    Case("reward, 960 pairs", objective="reward", pairs=960, batch_size=32),
+    Case("reward", objective="reward", batch_size=16),
+    Case("reward, 960 pairs", objective="reward", batch_size=16, pairs=960),
     Case("dpo, half the rate", rate=0.5),
 )
 
@@ -84,13 +84,28 @@ ILL = (
         reference="other",
     ),
     Case("dpo, rate x 100", "learning_rate_too_large", rate=100),
-    Case("reward, rate x 100", "learning_rate_too_large", objective="reward", rate=100),
+    Case(
+        "reward, rate x 100", "learning_rate_too_large", objective="reward", batch_size=16, rate=100
+    ),
     Case("dpo, rate / 100", "learning_rate_too_small", rate=0.01),
-    Case("reward, rate / 1000", "learning_rate_too_small", objective="reward", rate=0.001),
+    Case(
+        "reward, rate / 1000",
+        "learning_rate_too_small",
+        objective="reward",
+        batch_size=16,
+        rate=0.001,
+    ),
     Case("beta 0.005", "beta_too_small", options={"beta": 0.005}, rate=3, epochs=2),
     Case("beta 20", "beta_too_large", options={"beta": 20.0}),
     Case("192 pairs, 8 epochs", "overfitting", pairs=192, epochs=8, rate=3),
-    Case("reward, 192 pairs, 8 epochs", "overfitting", objective="reward", pairs=192, epochs=8),
+    Case(
+        "reward, 192 pairs, 8 epochs",
+        "overfitting",
+        objective="reward",
+        batch_size=16,
+        pairs=192,
+        epochs=8,
+    ),
     Case(
         "beta 0.05, rate x 10",
         "over_optimisation",
@@ -109,11 +124,25 @@ ILL = (
         epochs=2,
     ),
     Case("raters flip 45%", "label_noise", labels="flipping"),
-    Case("reward, raters flip 45%", "label_noise", objective="reward", labels="flipping"),
+    Case(
+        "reward, raters flip 45%",
+        "label_noise",
+        objective="reward",
+        batch_size=16,
+        labels="flipping",
+    ),
     Case("raters like length", "length_bias", labels="long"),
-    Case("reward, raters like length", "length_bias", objective="reward", labels="long"),
+    Case(
+        "reward, raters like length",
+        "length_bias",
+        objective="reward",
+        batch_size=16,
+        labels="long",
+    ),
     Case("shuffled words as rejected", "data_too_easy", labels="easy"),
-    Case("reward, shuffled words", "data_too_easy", objective="reward", labels="easy"),
+    Case(
+        "reward, shuffled words", "data_too_easy", objective="reward", batch_size=16, labels="easy"
+    ),
 )
 
 

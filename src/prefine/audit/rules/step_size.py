@@ -30,6 +30,9 @@ WANDERED = 8.0
 STILL_LOSS = 0.005
 """Share by which the loss of the same held-out rows changes while a model stays where it is."""
 
+DRIFTED = 0.05
+"""Nats per token by which batches differ in how likely their responses are; more is movement."""
+
 STILL = 0.3
 """Log-odds within which the mean reward of batches scatters if a reward model has not begun."""
 
@@ -156,6 +159,8 @@ def _loss_is_still(curves: Curves) -> tuple[float, list[Evidence]] | None:
         evidence.append(seen(rewards))
         if float(np.ptp(rewards.smoothed(PEAK_WINDOW))) > STILL:
             return None
+    elif abs(curves.drift().level().value) > DRIFTED:
+        return None
     return (STILL_LOSS / max(moved, 1e-12), evidence) if moved <= STILL_LOSS else None
 
 
