@@ -13,17 +13,16 @@ SEEDS   ?= 1
 SECONDS ?= 60
 ROWS    ?= 20000
 ROUNDS  ?= 4
-SEEDS   ?= 5
 
 BIN   := .venv/bin
 READY := .venv/.ready
 
 # Arithmetic on more threads than cores is slower, and tests already run side by side.
-test test-slow docs fuzz bench-data bench-prepare bench-sharing bench-densities bench-sprites: export OMP_NUM_THREADS = 1
+test test-slow docs fuzz bench-data bench-prepare bench-sharing bench-densities bench-sprites bench-diagnose: export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow fuzz bench-data bench-prepare bench-sharing bench bench-quick
-.PHONY: lint types docs clean bench-densities bench-sprites
+.PHONY: help setup demo test test-slow fuzz bench-data bench-prepare bench-sharing bench
+.PHONY: bench-quick lint types docs clean bench-densities bench-sprites bench-diagnose
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -60,10 +59,13 @@ bench-sharing: $(READY)  ## When computing a prompt once pays; ten minutes
 	$(BIN)/python benchmarks/sharing.py
 
 bench-densities: $(READY)  ## Picture objectives on points in the plane, against the exact answer; fifteen minutes
-	$(BIN)/python benchmarks/densities.py --seeds $(SEEDS)
+	$(BIN)/python benchmarks/densities.py
 
 bench-sprites: $(READY)  ## Picture objectives on sprites whose attributes are known; half an hour
-	$(BIN)/python benchmarks/sprites.py --seeds $(SEEDS)
+	$(BIN)/python benchmarks/sprites.py
+
+bench-diagnose: $(READY)  ## What `prefine diagnose` finds in runs made to be ill; a quarter of an hour
+	$(BIN)/python benchmarks/diagnose.py
 
 bench: $(READY) .venv-trl/.ready  ## Speed and memory beside TRL on the same steps; an hour on two cores
 	$(BIN)/prefine bench --out out/bench.json

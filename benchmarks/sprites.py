@@ -127,7 +127,7 @@ def main() -> None:
     with get_context("spawn").Pool(min(2, os.cpu_count() or 1)) as pool:
         results = [one for made in pool.imap(run, seeds) for one in made]
     told = {
-        "command": f"make bench-sprites SEEDS={args.seeds}",
+        "command": "make bench-sprites",
         "python": platform.python_version(), "torch": torch.__version__,
         "settings": {"pairs": PAIRS, "steps": STEPS, "batch": BATCH, "learning_rate": RATE,
                      "sure": SURE, "drawn": 16 * DRAWN},

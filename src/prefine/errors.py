@@ -13,6 +13,7 @@
     ├── ConfigError(ValueError)         an option, or a combination of options, makes no sense
     │   └── ObjectiveError              an objective does not fit the data, model or reference
     ├── StatisticError(ValueError)      numbers from which a statistic cannot be computed
+    │   └── MissingMetric               a run did not keep a number that is asked for
     ├── TemplateError(ValueError)       a chat template breaks what training relies on
     ├── ReferenceMismatch(RuntimeError) the reference is not the policy where it must be
     ├── EngineError(RuntimeError)       a model cannot be scored in packed rows
@@ -75,6 +76,10 @@ class ObjectiveError(ConfigError):
 
 class StatisticError(PrefineError, ValueError):
     """Numbers from which a statistic cannot be computed."""
+
+
+class MissingMetric(StatisticError):
+    """A run did not keep a number that is asked for; the text names it."""
 
 
 class TemplateError(PrefineError, ValueError):

@@ -5,6 +5,7 @@
     run.yaml        the resolved configuration, versions and fingerprints
     metrics.jsonl   one row a step, from our own sums
     summary.json    what the run ended with
+    held_out.jsonl  the scores of every held-out row, so that runs can be compared row by row
     report.html     for a person
     rejects.jsonl   rows of the data that could not be read, where there are any
     model/          the trained model
@@ -13,7 +14,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,16 @@ class RunFolder:
     def metrics_file(self) -> Path:
         """One JSON row a step."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def summary_file(self) -> Path:
+        """What the run ended with."""
+        return self.path / "summary.json"
+
+    @property
+    def held_out_file(self) -> Path:
+        """One JSON row a held-out row: who it is and how it was scored."""
+        return self.path / "held_out.jsonl"
 
     @property
     def checkpoints(self) -> Path:
@@ -105,6 +116,25 @@ class RunFolder:
     def read_config(self) -> dict[str, Any]:
         """Read the resolved configuration back."""
         return yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """Read what the run ended with; None if it did not end."""
+        if not self.summary_file.is_file():
+            return None
+        return json.loads(self.summary_file.read_text(encoding="utf-8"))
+
+    def write_held_out(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write the scores of the held-out rows, all at once."""
+        with atomic_text(self.held_out_file) as handle:
+            for row in rows:
+                handle.write(json.dumps(row, allow_nan=False) + "\n")
+
+    def held_out(self) -> list[dict[str, Any]] | None:
+        """Read the scores of the held-out rows back; None if the run kept none."""
+        if not self.held_out_file.is_file():
+            return None
+        lines = self.held_out_file.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Append one row of metrics, on disk before this returns."""

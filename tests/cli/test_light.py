@@ -29,6 +29,8 @@ print(json.dumps([code, sorted(set({HEAVY!r}) & set(sys.modules))]), file=sys.st
         ("data", "--help"),
         ("demo", "--help"),
         ("config", "from-trl", "--help"),
+        ("diagnose", "--help"),
+        ("compare", "--help"),
     ],
     ids=" ".join,
 )

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from prefine import __version__
-from prefine.cli import bench, config, data, demo, evaluate, generate, train
+from prefine.cli import bench, compare, config, data, demo, diagnose, evaluate, generate, train
 from prefine.errors import ConfigError, MissingExtraError, PrefineError
 
 app = typer.Typer(
@@ -25,6 +25,8 @@ app.add_typer(evaluate.app, name="evaluate")
 app.command()(train.train)
 app.command()(demo.demo)
 app.command()(generate.generate)
+app.command()(diagnose.diagnose)
+app.command()(compare.compare)
 app.command()(bench.bench)
 
 

@@ -44,6 +44,34 @@ held out: from 0.6 to 0.6, lowest 0.6, highest 0.6.']
     ]
 
 
+def overlaid(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Figure]:
+    """Draw every metric that two runs or more have, their curves in one picture.
+
+    Args:
+        runs: Name -> its rows, as `training_curves` takes them.
+
+    Example:
+        >>> rows = [{"step": 1, "loss": 0.7}, {"step": 2, "loss": 0.5}]
+        >>> [figure.alt for figure in overlaid({"A": rows, "B": rows[:1]})]
+        ['loss by step. A: from 0.7 to 0.5, lowest 0.5, highest 0.7. \
+B: from 0.7 to 0.7, lowest 0.7, highest 0.7.']
+    """
+    drawn = {
+        run: {n for row in rows for n, value in row.items() if _is_number(value)} - NOT_DRAWN
+        for run, rows in runs.items()
+    }
+    known = [name for family in PANELS.values() for name in family]
+    known += [HELD_OUT + name for name in known]
+    rest = sorted({name for names in drawn.values() for name in names} - set(known))
+    figures: list[Figure] = []
+    for metric in (*known, *rest):
+        having = [run for run, names in drawn.items() if metric in names]
+        if len(having) > 1:
+            series = {run: _curve(runs[run], metric) for run in having}
+            figures.append(curves(series, ylabel=metric))
+    return figures
+
+
 def _panels(names: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
     """Return title and {metric: label} of each picture, known families first."""
     left = set(names)

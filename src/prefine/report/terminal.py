@@ -12,7 +12,11 @@ from prefine.report.text import as_stats, count_text, interval_text, value_text,
 from prefine.statistics import Stat
 
 
-def stat_table(stats: Mapping[str, Stat | Mapping[str, Any]], title: str = "") -> Table:
+def stat_table(
+    stats: Mapping[str, Stat | Mapping[str, Any]],
+    title: str = "",
+    more: Mapping[str, Mapping[str, str]] | None = None,
+) -> Table:
     """Lay numbers out as a table; names are shown as they are, never as markup.
 
     The methods of the intervals stand below, each with the mark that its rows carry, so that the
@@ -21,6 +25,7 @@ def stat_table(stats: Mapping[str, Stat | Mapping[str, Any]], title: str = "") -
     Args:
         stats: Name -> number, as `Stat` or in its JSON form.
         title: A line above the table.
+        more: Further columns: header -> name -> text.
 
     Example:
         >>> table = stat_table({"accuracy": Stat(0.75, 0.6, 0.86, n=40, method="wilson")})
@@ -38,11 +43,12 @@ def stat_table(stats: Mapping[str, Stat | Mapping[str, Any]], title: str = "") -
         box=None,
     )
     table.add_column("")
-    for header in ("value", "95% interval", "n"):
-        table.add_column(header, justify="right")
+    for header in ("value", "95% interval", "n", *(more or ())):
+        table.add_column(_plain(header), justify="right")
     table.add_column("", style="dim")
     for name, stat in rows.items():
-        cells = (name, value_text(stat), interval_text(stat), count_text(stat))
+        further = [column.get(name, "") for column in (more or {}).values()]
+        cells = (name, value_text(stat), interval_text(stat), count_text(stat), *further)
         table.add_row(*map(_plain, cells), marks.get(stat.method, _plain(stat.method)))
     return table
 

@@ -133,6 +133,7 @@ def _run(
     summary = dict(header)
     summary["steps"] = trainer.state.global_step
     # These bring scipy: half a second that nothing before the first step needs.
+    from prefine.training.held_out import held_out_rows
     from prefine.training.outcome import evaluate_run
     from prefine.training.report import write_report
     from prefine.training.saving import save_model
@@ -141,7 +142,9 @@ def _run(
     summary["metrics"] = {name: stat.to_json() for name, stat in outcome.metrics.items()}
     save_model(plan, trainer, summary, outcome)
     if is_main():
-        write_json(folder.path / "summary.json", summary)
+        if plan.data.held_out is not None:
+            folder.write_held_out(held_out_rows(plan.data.held_out_view.rows, outcome))
+        write_json(folder.summary_file, summary)
         write_report(plan, summary, outcome)
     trainer.accelerator.wait_for_everyone()
     return RunResult(folder.path, summary)
