@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from prefine import __version__
-from prefine.cli import bench, config, data, demo, evaluate, train
+from prefine.cli import bench, config, data, demo, doctor, evaluate, export, push, serve, train
 from prefine.errors import ConfigError, MissingExtraError, PrefineError
 
 app = typer.Typer(
@@ -25,6 +25,10 @@ app.add_typer(evaluate.app, name="evaluate")
 app.command()(train.train)
 app.command()(demo.demo)
 app.command()(bench.bench)
+app.command()(export.export)
+app.command()(push.push)
+app.add_typer(serve.app, name="serve")
+app.command()(doctor.doctor)
 
 
 def _version(wanted: bool) -> None:
