@@ -57,7 +57,7 @@ def test_an_exported_folder_is_a_reward_of_trl(
         config = getattr(trl, f"{kind}Config")(
             output_dir=str(tmp_path), max_steps=2, per_device_train_batch_size=4, use_cpu=True,
             num_generations=4, max_completion_length=8, bf16=False, report_to="none", seed=0,
-            logging_steps=1, disable_tqdm=True, save_strategy="no",
+            logging_steps=1, disable_tqdm=True, save_strategy="no", beta=0.0,
         )  # fmt: skip
         trainer = getattr(trl, f"{kind}Trainer")(
             model=tiny_llama(), args=config, reward_funcs=[str(folder), ours],

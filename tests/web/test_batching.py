@@ -85,8 +85,10 @@ def test_more_than_may_wait_is_refused_whole() -> None:
     async def run() -> None:
         batcher = Batcher(score, size=1, most=3)
         await batcher.start()
-        waiting = [asyncio.create_task(batcher.ask([n])) for n in range(4)]
-        await asyncio.sleep(0.05)  # one is computed, three wait
+        waiting = [asyncio.create_task(batcher.ask([0]))]
+        await asyncio.sleep(0.05)  # it is computed, so three more may wait
+        waiting += [asyncio.create_task(batcher.ask([n])) for n in range(1, 4)]
+        await asyncio.sleep(0)
         with pytest.raises(Overloaded, match="3 queries are waiting"):
             await batcher.ask([9])
         opened.set()

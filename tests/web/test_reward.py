@@ -92,7 +92,7 @@ def test_without_the_token_nothing_is_read(endpoint: Make, headers: dict[str, st
     ("content", "status", "said"),
     [
         (b"{", 400, "not JSON"),
-        (b"[" * 100_000, 400, "not JSON"),
+        (b"[" * 4000, 400, "not JSON"),
         (b"\xff", 400, "not JSON"),
         ([1], 400, "must be an object"),
         ({}, 422, "`query` must be a list"),
