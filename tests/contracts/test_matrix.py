@@ -1,7 +1,6 @@
 """The matrix of installations is the one that pyproject.toml promises, and it never flatters."""
 
 import json
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -37,10 +36,7 @@ def test_an_absent_python_is_not_passed(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(run, "find_python", lambda wanted: None if wanted == "3.12" else "python")
     monkeypatch.setattr(run, "run_cell", lambda *_: {"status": "failed", "why": "planted"})
 
-    def build(command: list[str], **_: object) -> None:
-        (Path(command[command.index("-w") + 1]) / "prefine.whl").touch()
-
-    monkeypatch.setattr(subprocess, "run", build)
+    monkeypatch.setattr(run, "build", lambda folder: folder / "prefine.whl")
     out = tmp_path / "matrix.json"
     monkeypatch.setattr(sys, "argv", ["run", "--python", "3.11", "3.12", "--out", str(out)])
     with pytest.raises(SystemExit) as stopped:
@@ -49,6 +45,18 @@ def test_an_absent_python_is_not_passed(monkeypatch: pytest.MonkeyPatch, tmp_pat
     cells = json.loads(out.read_text(encoding="utf-8"))["cells"]
     found = {(cell["python"], cell["status"]) for cell in cells}
     assert found == {("3.11", "failed"), ("3.12", "absent"), ("3.13", "not run")}
+
+
+def test_a_cell_that_was_not_asked_for_keeps_what_was_found(tmp_path: Path) -> None:
+    out, matrix = tmp_path / "matrix.json", run.declared()
+    cells = run.earlier(out, matrix)
+    assert {cell["status"] for cell in cells.values()} == {"not run"}
+    cells["3.11", "oldest"] = {"status": "passed", "date": "2026-01-01"}
+    run.write(out, {**cells, ("3.9", "oldest"): {"status": "passed"}})
+    again = run.earlier(out, matrix)
+    assert again["3.11", "oldest"] == {"status": "passed", "date": "2026-01-01"}
+    assert again["3.12", "oldest"] == {"status": "not run"}
+    assert ("3.9", "oldest") not in again, "what is no longer promised is no longer told"
 
 
 def test_a_failing_step_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

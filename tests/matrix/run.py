@@ -1,7 +1,8 @@
 """Install the wheel in a fresh environment for every cell of the matrix, and see whether it works.
 
-A Python that is not on this machine makes its cells `absent`, and cells that were not asked for
-stay `not run`: neither is ever written as passed. `make matrix` writes docs/results/matrix.json.
+A Python that is not on this machine makes its cells `absent`; cells that were not asked for keep
+what an earlier run found, with its date, or stay `not run`. `make matrix` writes
+docs/results/matrix.json after each cell.
 """
 
 import argparse
@@ -44,6 +45,14 @@ def find_python(wanted: str) -> str | None:
         if done.stdout.strip() == wanted:
             return str(place)
     return None
+
+
+def build(folder: Path) -> Path:
+    """Build the wheel and return its path."""
+    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(ROOT)]
+    subprocess.run(pip, check=True)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
 
 
 def constraints(versions: dict[str, str], folder: Path) -> Path:
@@ -123,34 +132,43 @@ def main() -> None:
     parser.add_argument("--versions", nargs="*", help="only these sets, e.g. oldest")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "matrix.json")
     args = parser.parse_args()
-    matrix, cells = declared(), []
+    matrix = declared()
+    cells = earlier(args.out, matrix)
     with tempfile.TemporaryDirectory(prefix="prefine-wheel-") as name:
-        build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", name, str(ROOT)]
-        subprocess.run(build, check=True)
-        (wheel,) = Path(name).glob("*.whl")
-        for python in matrix["pythons"]:
+        wheel = build(Path(name))
+        for python, versions in cells:
+            if python not in (args.python or [python]):
+                continue
+            if versions not in (args.versions or [versions]):
+                continue
             found = find_python(python)
-            for versions, pins in matrix["versions"].items():
-                asked = python in (args.python or [python]) and versions in (
-                    args.versions or [versions]
-                )
-                cell: dict[str, Any] = {"python": python, "versions": versions}
-                if found is None:
-                    cell["status"] = "absent"
-                elif not asked:
-                    cell["status"] = "not run"
-                else:
-                    cell |= run_cell(found, pins, wheel)
-                cells.append(cell)
-                print(f"{python} {versions}: {cell['status']} {cell.get('why', '')}", flush=True)
+            today = {"date": datetime.datetime.now(datetime.UTC).date().isoformat()}
+            if found is None:
+                cell: dict[str, Any] = {"status": "absent"}
+            else:
+                cell = run_cell(found, matrix["versions"][versions], wheel)
+            cells[python, versions] = cell | today
+            print(f"{python} {versions}: {cell['status']} {cell.get('why', '')}", flush=True)
+            write(args.out, cells)
+    sys.exit(any(cell["status"] == "failed" for cell in cells.values()))
+
+
+def earlier(path: Path, matrix: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return what is known of each cell of the matrix; of most new ones, nothing."""
+    held = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else []
+    known = {(cell.pop("python"), cell.pop("versions")): cell for cell in held}
+    wanted = [(python, name) for python in matrix["pythons"] for name in matrix["versions"]]
+    return {at: known.get(at, {"status": "not run"}) for at in wanted}
+
+
+def write(path: Path, cells: dict[tuple[str, str], dict[str, Any]]) -> None:
+    """Write the cells in the order of the matrix."""
     story = {
         "command": "make matrix",
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "system": platform.platform(),
-        "cells": cells,
+        "cells": [{"python": p, "versions": v, **cell} for (p, v), cell in cells.items()],
     }
-    args.out.write_text(json.dumps(story, indent=1) + "\n", encoding="utf-8")
-    sys.exit(any(cell["status"] == "failed" for cell in cells))
+    path.write_text(json.dumps(story, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """`prefine serve`: a reward model behind an address."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -68,7 +68,7 @@ def _load(model: str, template: str, max_length: int | None) -> "Queries":
 
     for note in tuned():
         typer.echo(f"note     {note}", err=True)
-    more = {} if max_length is None else {"max_length": max_length}
+    more: dict[str, Any] = {} if max_length is None else {"max_length": max_length}
     loaded = RewardModel.load(model_of(model), template=template, **more)
     if torch.accelerator.is_available():
         loaded.model.to(torch.accelerator.current_accelerator())

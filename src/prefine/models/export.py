@@ -96,7 +96,7 @@ def _merged(found: ModelFolder) -> Any:
         model = load_reward_model(name, tokenizer=load_tokenizer(name), new_head=False)
     else:
         model = load_policy(name)
-    base = AutoConfig.from_pretrained(found.base, trust_remote_code=False)
+    base = AutoConfig.from_pretrained(str(found.base), trust_remote_code=False)
     return model.to(getattr(base, "dtype", None) or torch.float32)
 
 

@@ -117,9 +117,8 @@ def _about_data(summary: Mapping[str, Any]) -> dict[str, Any]:
     facts = summary.get("data") or {}
     if not isinstance(facts, Mapping):
         return {"data": facts}
-    return {
-        DATA_FACTS.get(key, key): value for key, value in facts.items() if value not in ("", {})
-    }
+    kept = {str(key): value for key, value in facts.items() if value not in ("", {})}
+    return {DATA_FACTS.get(key, key): value for key, value in kept.items()}
 
 
 def _eval_results(
