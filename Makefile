@@ -18,11 +18,12 @@ BIN   := .venv/bin
 READY := .venv/.ready
 
 # Arithmetic on more threads than cores is slower, and tests already run side by side.
-test test-slow docs fuzz bench-data bench-prepare bench-sharing bench-densities bench-sprites bench-diagnose: export OMP_NUM_THREADS = 1
+test test-slow docs fuzz bench-data bench-prepare bench-sharing bench-densities bench-sprites bench-diagnose test-evaluators matrix bench-serve: export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow fuzz bench-data bench-prepare bench-sharing bench
 .PHONY: bench-quick lint types docs clean bench-densities bench-sprites bench-diagnose
+.PHONY: test-evaluators matrix bench-serve
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -44,6 +45,12 @@ test: $(READY)  ## Everything that must hold, under fifteen minutes on two cores
 
 test-slow: $(READY)  ## What takes longer: real data, fresh installations
 	$(BIN)/python -m pytest -m "slow and not gpu and not network" --timeout 3600 $(ARGS)
+
+matrix: $(READY)  ## The wheel in a fresh environment for each Python and set of versions; half an hour
+	$(BIN)/python tests/matrix/run.py
+
+test-evaluators: $(READY) .venv-eval/.ready  ## lm-evaluation-harness and inspect on an exported model
+	PREFINE_EVAL_PYTHON=.venv-eval/bin/python $(BIN)/python -m pytest -m slow tests/leaving/test_evaluators.py
 
 fuzz: $(READY)  ## Feed every parser changed inputs, guided by coverage; SECONDS for each
 	$(BIN)/python -m pip install --quiet --requirement fuzz/requirements.txt
@@ -67,6 +74,9 @@ bench-sprites: $(READY)  ## Picture objectives on sprites whose attributes are k
 bench-diagnose: $(READY)  ## What `prefine diagnose` finds in runs made to be ill; a quarter of an hour
 	$(BIN)/python benchmarks/diagnose.py
 
+bench-serve: $(READY)  ## Rewards a second of the endpoint, and how long one waits; ten minutes
+	$(BIN)/python benchmarks/serve.py
+
 bench: $(READY) .venv-trl/.ready  ## Speed and memory beside TRL on the same steps; an hour on two cores
 	$(BIN)/prefine bench --out out/bench.json
 
@@ -77,6 +87,12 @@ bench-quick: $(READY) .venv-trl/.ready  ## Four cases of it, five minutes; red w
 .venv-trl/.ready: constraints.txt
 	$(PYTHON) -m venv .venv-trl
 	.venv-trl/bin/python -m pip install --quiet --constraint constraints.txt torch transformers trl peft
+	@touch $@
+
+# Evaluators bring many libraries of their own.
+.venv-eval/.ready: constraints.txt
+	$(PYTHON) -m venv .venv-eval
+	.venv-eval/bin/python -m pip install --quiet --constraint constraints.txt torch accelerate peft "lm-eval[hf]" inspect-ai
 	@touch $@
 
 lint: $(READY)  ## Style, spelling and who imports whom
@@ -92,4 +108,4 @@ docs: $(READY)  ## Build docs/_build/html; a warning is an error
 	$(BIN)/python -m sphinx -b html -W --keep-going docs docs/_build/html
 
 clean:  ## Remove the environment and everything built
-	rm -rf .venv .venv-trl build dist docs/_build docs/reference/generated
+	rm -rf .venv .venv-trl .venv-eval build dist docs/_build docs/reference/generated

@@ -18,6 +18,7 @@
     ├── ReferenceMismatch(RuntimeError) the reference is not the policy where it must be
     ├── EngineError(RuntimeError)       a model cannot be scored in packed rows
     ├── BenchError(RuntimeError)        two sides that do not do the same work
+    ├── PushError(RuntimeError)         a model could not be uploaded
     ├── NonFiniteError(ArithmeticError) a number is not finite; names the step and the rows
     ├── RunFolderError(RuntimeError)    a run's folder is in use, not empty, or torn
     └── MissingExtraError(ImportError)  an optional library is absent; names the extra
@@ -96,6 +97,10 @@ class EngineError(PrefineError, RuntimeError):
 
 class BenchError(PrefineError, RuntimeError):
     """A side of the benchmark failed, or both do not do the same work."""
+
+
+class PushError(PrefineError, RuntimeError):
+    """A model could not be uploaded; the message says what stands in the way."""
 
 
 class NonFiniteError(PrefineError, ArithmeticError):

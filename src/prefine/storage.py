@@ -15,6 +15,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 
+def cache_folder() -> Path:
+    """Where what is computed once is kept: `$PREFINE_CACHE`, or `~/.cache/prefine`."""
+    return Path(os.environ.get("PREFINE_CACHE", Path.home() / ".cache" / "prefine"))
+
+
 @contextmanager
 def atomic_file(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path that becomes `path` when the block ends without an error.

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "transformers", "datasets", "numpy", "scipy", "matplotlib", "pandas")
+HEAVY = ("torch", "transformers", "datasets", "numpy", "scipy", "matplotlib", "pandas", "starlette")
 
 ASK = f"""
 import json, sys
@@ -31,6 +31,10 @@ print(json.dumps([code, sorted(set({HEAVY!r}) & set(sys.modules))]), file=sys.st
         ("config", "from-trl", "--help"),
         ("diagnose", "--help"),
         ("compare", "--help"),
+        ("export", "--help"),
+        ("push", "--help"),
+        ("serve", "reward", "--help"),
+        ("doctor", "--help"),
     ],
     ids=" ".join,
 )

@@ -31,6 +31,15 @@ def test_filter_counts_reasons(make_record):
     assert records.set_aside == {}
 
 
+def test_licences_are_counted(make_record):
+    def licensed(record):
+        named = "cc-by-4.0" if record.source.row else None
+        return replace(record, source=replace(record.source, license=named))
+
+    records = Records.of(make_record(row=row) for row in range(3)).map(licensed)
+    assert records.licences == {"cc-by-4.0": 2, "not stated": 1}
+
+
 def test_derived_records_remember_where_they_come_from():
     records = load([{"prompt": "a", "chosen": "b", "rejected": "c"}])
     for derived in (records.map(lambda r: r), records.filter(lambda r: True)):

@@ -33,6 +33,46 @@ def test_the_card_says_what_the_report_says(tmp_path):
         assert line in read.text, line
 
 
+def test_the_hub_reads_the_numbers_with_their_intervals(tmp_path):
+    card = model_card(SUMMARY, name="Tiny DPO", datasets=["org/pairs"])
+    card.save(tmp_path / "README.md")
+    read = {
+        result.metric_type: result
+        for result in ModelCard.load(tmp_path / "README.md").data.eval_results
+    }
+    accuracy = read["accuracy"]
+    assert accuracy.metric_value == 0.7
+    assert accuracy.dataset_type == "org/pairs"
+    low, high = accuracy.metric_args["low"], accuracy.metric_args["high"]
+    assert (round(low, 2), round(high, 2)) == (0.4, 0.89)
+    assert (accuracy.metric_args["n"], accuracy.metric_args["method"]) == (10, "wilson")
+    assert read["baseline_longer"].metric_value == 0.5
+
+
+def test_a_number_that_is_not_finite_is_left_out():
+    nothing = {"value": None, "low": None, "high": None, "n": 0, "method": "no observations"}
+    card = model_card(
+        {"objective": "dpo", "model": "m", "metrics": {"accuracy": nothing}}, name="n"
+    )
+    assert card.data.eval_results is None
+
+
+def test_the_card_says_what_the_data_is():
+    data = {
+        "data": "pairs.jsonl", "format": "trl_preference", "fingerprint": "77aa", "records": 100,
+        "rejects": 2, "licences": {"cc-by-4.0": 60, "not stated": 40},
+    }  # fmt: skip
+    text = model_card(SUMMARY | {"data": data}, name="n", base_model="org/base").text
+    assert "preference data, from org/base." in text
+    for line in (
+        "| from | pairs.jsonl |",
+        "| prompts that could be read | 100 |",
+        "| rows that could not be read | 2 |",
+        "| licences, with the records that name them | cc-by-4.0 60; not stated 40 |",
+    ):
+        assert line in text, line
+
+
 def test_a_reward_model_is_called_one():
     card = model_card({"objective": "reward", "unit": "reward", "model": "m"}, name="r")
     assert card.data.pipeline_tag == "text-classification"
@@ -51,6 +91,7 @@ def test_foreign_names_write_neither_markdown_nor_templates():
         "## What it minimised",
         "# out",
         "## How it was trained",
+        "## The data",
         "## Held-out results",
         "## What was set aside",
         "## To repeat it",

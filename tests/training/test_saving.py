@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 
 from prefine.errors import ConfigError
 from prefine.models import RewardModel, load_policy, load_tokenizer
@@ -47,6 +48,21 @@ def test_a_card_tells_no_paths(configure: Configure, start: Path, tmp_path: Path
     assert card is not None
     assert card.distribution == "responses held out of pairs.jsonl"
     assert card.scale == "absolute"
+
+
+def test_a_card_says_what_the_data_was_and_under_which_licences(
+    configure: Configure, start: Path, tmp_path: Path
+) -> None:
+    config = configure("dpo", eval_data=str(start / "pairs.jsonl"))
+    summary = train(config, quiet=True).summary
+    assert summary["data"]["licences"] == {"not stated": 24}
+    card = ModelCard.load(tmp_path / "run" / "model" / "README.md")
+    assert "| from | pairs.jsonl |" in card.text
+    assert "| licences, with the records that name them | not stated 24 |" in card.text
+    results = {result.metric_type: result for result in card.data.eval_results or []}
+    accuracy = summary["metrics"]["accuracy"]
+    assert results["accuracy"].metric_value == accuracy["value"]
+    assert results["accuracy"].metric_args == {k: v for k, v in accuracy.items() if k != "value"}
 
 
 def test_adapters_of_a_reward_model_load_whole(

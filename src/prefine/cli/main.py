@@ -9,7 +9,21 @@ from typing import Annotated
 import typer
 
 from prefine import __version__
-from prefine.cli import bench, compare, config, data, demo, diagnose, evaluate, generate, train
+from prefine.cli import (
+    bench,
+    compare,
+    config,
+    data,
+    demo,
+    diagnose,
+    doctor,
+    evaluate,
+    export,
+    generate,
+    push,
+    serve,
+    train,
+)
 from prefine.errors import ConfigError, MissingExtraError, PrefineError
 
 app = typer.Typer(
@@ -28,6 +42,10 @@ app.command()(generate.generate)
 app.command()(diagnose.diagnose)
 app.command()(compare.compare)
 app.command()(bench.bench)
+app.command()(export.export)
+app.command()(push.push)
+app.add_typer(serve.app, name="serve")
+app.command()(doctor.doctor)
 
 
 def _version(wanted: bool) -> None:

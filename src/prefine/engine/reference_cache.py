@@ -9,7 +9,6 @@ changed since is not read, and its scores are computed again.
 
 import hashlib
 import logging
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -26,11 +25,6 @@ from prefine.storage import atomic_file, content_hash, json_hash
 KEY_BYTES = 16
 
 logger = logging.getLogger("prefine.engine")
-
-
-def default_folder() -> Path:
-    """Where stores live: `$PREFINE_CACHE`, or `~/.cache/prefine`."""
-    return Path(os.environ.get("PREFINE_CACHE", Path.home() / ".cache" / "prefine"))
 
 
 def item_key(prompt: Sequence[int], response: Sequence[int], mask: Sequence[int]) -> bytes:

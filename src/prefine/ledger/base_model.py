@@ -6,9 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from prefine.engine.reference_cache import default_folder
 from prefine.ledger.worlds import tiny, words
-from prefine.storage import atomic_folder, atomic_text, json_hash
+from prefine.storage import atomic_folder, atomic_text, cache_folder, json_hash
 from prefine.training.config import RunConfig
 from prefine.training.progress import quieten
 from prefine.training.run import train
@@ -54,7 +53,7 @@ def base_model(prompts: Sequence[str], seed: int, settings: BaseSettings) -> Pat
     network = tiny.language_model(seed)
     excerpt = words.corpus(prompts, len(prompts), seed)
     parts = [excerpt, tiny.tokenizer().get_vocab(), network.config.to_diff_dict(), asdict(settings)]
-    folder = default_folder() / "word-world" / json_hash([seed, *parts])
+    folder = cache_folder() / "word-world" / json_hash([seed, *parts])
     if not folder.is_dir():
         quieten()
         with atomic_folder(folder) as part:

@@ -1,7 +1,16 @@
-"""Models: loading policies and reward models, and scoring with them."""
+"""Models: loading policies and reward models, scoring with them, letting them leave the house."""
 
+from prefine.models.export import Exported, export_model
 from prefine.models.load import load_policy, load_reward_model, load_tokenizer
 from prefine.models.reward import RewardModel
 from prefine.models.score import score_rows
 
-__all__ = ["RewardModel", "load_policy", "load_reward_model", "load_tokenizer", "score_rows"]
+__all__ = [
+    "Exported",
+    "RewardModel",
+    "export_model",
+    "load_policy",
+    "load_reward_model",
+    "load_tokenizer",
+    "score_rows",
+]

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from prefine.engine import ReferenceCache, weights_hash
-from prefine.engine.reference_cache import KEY_BYTES, default_folder
+from prefine.engine.reference_cache import KEY_BYTES
 from prefine.errors import RecordError
 from prefine.models.pictures import PictureModel, load_picture_model
 from prefine.protocols import Prepared
-from prefine.storage import content_hash
+from prefine.storage import cache_folder, content_hash
 
 BATCH = 16
 """Captions, or pictures, that are encoded at once."""
@@ -186,7 +186,7 @@ class _Stores:
 
     def __init__(self, model: PictureModel) -> None:
         self.model = model
-        self.folder = default_folder()
+        self.folder = cache_folder()
         self.weights = content_hash([weights_hash(module) for module in model.encoders()])
         self.fields = {"family": model.family, "size": model.size}
 

@@ -1,6 +1,7 @@
 """Records: a lazy collection over a memory-mapped table."""
 
 import itertools
+import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from prefine.storage import content_hash
 
 if TYPE_CHECKING:
     from prefine.records.save import Exported
+
+NOT_STATED = "not stated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,16 @@ class Records:
                 row[name] or "" for row in self.stored() for name in COLUMNS
             )
         return self._fingerprint
+
+    @property
+    def licences(self) -> dict[str, int]:
+        """Licence of the data -> how many records name it; `not stated` for those that do not."""
+        found: Counter[str] = Counter()
+        for batch in self._table.select_columns(["source"]).iter(batch_size=1000):
+            for text in batch["source"]:
+                named = json.loads(text).get("license") if text else None
+                found[named or NOT_STATED] += 1
+        return dict(found.most_common())
 
     def map(self, change: Callable[[Record], Record]) -> "Records":
         """Return the records after a change to each; in constant memory."""

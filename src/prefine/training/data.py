@@ -69,6 +69,7 @@ def load_data(config: RunConfig, declared: Spec, adapter: Adapter, *, name: str)
         "fingerprint": records.fingerprint,
         "records": len(records),
         "rejects": records.rejects.count,
+        "licences": records.licences,
     }
     held_out = None
     if config.eval_data is not None:

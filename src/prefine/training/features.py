@@ -11,7 +11,7 @@ from torch import nn
 from prefine.adapters import SequenceReward
 from prefine.engine import ReferenceCache, weights_hash
 from prefine.engine.packed import base_of
-from prefine.engine.reference_cache import default_folder
+from prefine.storage import cache_folder
 from prefine.training.distributed import best_device, main_first
 from prefine.training.filling import fill, item_keys
 from prefine.training.reference import config_hash, without_dropout
@@ -44,7 +44,7 @@ def cached_features(
         "config": config_hash(model),
     }
     with main_first():  # the others find its shards on disk
-        store = ReferenceCache(default_folder(), weights_hash(trunk), fingerprint, kind="features")
+        store = ReferenceCache(cache_folder(), weights_hash(trunk), fingerprint, kind="features")
         model.to(best_device()).eval()
 
         def features(part: Sequence[Row]) -> list[list[NDArray[Any]]]:

@@ -15,12 +15,11 @@ from torch import nn
 
 from prefine.adapters import bind
 from prefine.engine import ReferenceCache, weights_hash
-from prefine.engine.reference_cache import default_folder
 from prefine.errors import ConfigError
 from prefine.models.score import score_batch
 from prefine.protocols import Adapter, Batch, Draw
 from prefine.scores import ItemScores, Needs
-from prefine.storage import json_hash
+from prefine.storage import cache_folder, json_hash
 from prefine.training.distributed import best_device, main_first
 from prefine.training.filling import fill, item_keys
 
@@ -296,7 +295,7 @@ def choose_reference(
         fingerprint["autocast"] = str(autocast)
     identity = Identity("cached", who, weights, is_initial)
     with main_first():  # the others find its shards on disk
-        cached = CachedReference(ReferenceCache(default_folder(), weights, fingerprint), identity)
+        cached = CachedReference(ReferenceCache(cache_folder(), weights, fingerprint), identity)
         scorer.to(best_device())
         cached.fill(rows, scorer, adapter, batch_size=8, progress=progress, autocast=autocast)
     return cached, cached.lookup
