@@ -140,6 +140,8 @@ def main() -> None:
     write_json(args.out, story, indent=1)
     for name in SHARES:
         stat = story[name]
+        if not stat["n"]:
+            continue
         print(f"{name}: {stat['value']:.3f} [{stat['low']:.3f}, {stat['high']:.3f}] of {stat['n']}")
 
 
