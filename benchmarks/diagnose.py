@@ -22,12 +22,16 @@ import torch
 from diagnose_cases import Case, configuration, healthy_runs, ill_runs
 
 from prefine.audit import diagnose
+from prefine.runs import RunFolder
 from prefine.statistics import wilson
 from prefine.storage import write_json
 from prefine.training import report
 from prefine.training.config import parse
 from prefine.training.progress import quieten
 from prefine.training.run import train
+
+ACCURACIES = ("reward_accuracy", "accuracy_normalised", "accuracy")
+"""What the objective is after: against the reference, per token, or of the reward itself."""
 
 
 def run(case: Case, seed: int, home: Path) -> dict[str, Any]:
@@ -41,6 +45,8 @@ def run(case: Case, seed: int, home: Path) -> dict[str, Any]:
         train(parse(configuration(case, seed, folder)), quiet=True)
         write_json(cost, round(time.process_time() - start, 1))
     found = diagnose(folder / "run")
+    metrics = (RunFolder(folder / "run").read_summary() or {})["metrics"]
+    accuracy = next(metrics[name] for name in ACCURACIES if name in metrics)
     return {
         "case": case.name,
         "illness": case.illness or None,
@@ -49,6 +55,7 @@ def run(case: Case, seed: int, home: Path) -> dict[str, Any]:
         "named": [finding.name for finding in found.findings],
         "follows": {f.name: f.because for f in found.findings if f.because},
         "unchecked": found.unchecked,
+        "held_out_accuracy": accuracy,
         "steps": found.steps,
         "cpu_seconds": json.loads(cost.read_text(encoding="utf-8")),
     }
@@ -66,6 +73,8 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
     first = [result["named"][:1] == [result["illness"]] for result in ill]
     named = [result["illness"] in result["named"] for result in ill]
     alarms = [bool(result["named"]) for result in healthy]
+    learnt = [result["held_out_accuracy"]["low"] > 0.5 for result in healthy]
+    of_learnt = [alarm for alarm, has in zip(alarms, learnt, strict=True) if has]
     by_illness: dict[str, Any] = {}
     for name in dict.fromkeys(result["illness"] for result in ill):
         own = [hit for result, hit in zip(ill, first, strict=True) if result["illness"] == name]
@@ -74,8 +83,17 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
         "named_first": wilson(sum(first), len(first)).to_json(),
         "named_at_all": wilson(sum(named), len(named)).to_json(),
         "false_alarms": wilson(sum(alarms), len(alarms)).to_json(),
+        "false_alarms_where_something_was_learnt": wilson(sum(of_learnt), len(of_learnt)).to_json(),
         "by_illness": by_illness,
     }
+
+
+SHARES = (
+    "named_first",
+    "named_at_all",
+    "false_alarms",
+    "false_alarms_where_something_was_learnt",
+)
 
 
 def main() -> None:
@@ -120,8 +138,10 @@ def main() -> None:
         "runs": results,
     }
     write_json(args.out, story, indent=1)
-    for name in ("named_first", "named_at_all", "false_alarms"):
+    for name in SHARES:
         stat = story[name]
+        if not stat["n"]:
+            continue
         print(f"{name}: {stat['value']:.3f} [{stat['low']:.3f}, {stat['high']:.3f}] of {stat['n']}")
 
 

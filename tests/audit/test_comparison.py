@@ -217,7 +217,7 @@ def test_what_cannot_be_compared_is_refused(write: Write, tmp_path: Path):
     (bare / "held_out.jsonl").unlink()
     assert "held nothing out" in refusal(a, bare)
     b = write("b", rows_of(noise(0)), objective="ipo")
-    assert "'acuracy' is not a number" in refusal(a, b, wanted=["acuracy"])
+    assert "'precision' is not a number" in refusal(a, b, wanted=["precision"])
 
 
 def test_other_contents_of_the_same_path_are_another_configuration(write: Write):

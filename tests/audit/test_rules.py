@@ -147,8 +147,8 @@ def moving(by: float, margin: float = 0.3) -> dict[str, Any]:
     return {
         "loss": lambda t: 0.7,
         "rewards/margins": lambda t: margin,
-        "rewards/chosen": lambda t: by * min(1.0, 2 * t) + margin,
-        "rewards/rejected": lambda t: by * min(1.0, 2 * t),
+        "rewards/chosen": lambda t: by * (t > 0.1) + margin,
+        "rewards/rejected": lambda t: by * (t > 0.1),
     }
 
 
@@ -163,10 +163,18 @@ def test_a_reward_model_that_has_not_begun(run: Make, share: float, fall: float,
     assert (rules.learning_rate_too_small(curves) is not None) is ill
 
 
-@pytest.mark.parametrize(("fall", "ill"), [(LESS, True), (MORE, False)])
-def test_a_policy_without_reference_that_has_not_begun(run: Make, fall: float, ill: bool):
+@pytest.mark.parametrize(
+    ("fall", "far", "ill"),
+    [(LESS, LESS, True), (MORE, LESS, False), (LESS, MORE, False)],
+    ids=["still", "the loss moved", "the policy moved"],
+)
+def test_a_policy_without_reference_that_has_not_begun(
+    run: Make, fall: float, far: float, ill: bool
+):
+    end = far * step_size.DRIFTED
+    shapes = {"logps/mean_token": lambda t: -1.6 - end * (t > 0.1)}
     unseen = {20: {"eval_loss": 0.7}, 40: {"eval_loss": 0.7 * (1 - fall * step_size.STILL_LOSS)}}
-    curves = run(without=("kl_reference",), held_out=unseen)
+    curves = run(shapes=shapes, without=("kl_reference",), held_out=unseen, wobble=0.0)
     assert (rules.learning_rate_too_small(curves) is not None) is ill
     with pytest.raises(MissingMetric, match="eval_loss"):
         rules.learning_rate_too_small(run(without=("kl_reference",)))

@@ -76,7 +76,7 @@ def _of_points(rows: Sequence[Row]) -> dict[str, Floats]:
     labels = [(row["label"] or [None])[0] for row in rows]
     if base is not None and None not in labels:
         gain = scores - base[:, 0]
-        found["label_accuracy"] = _right(np.where(labels, gain, -gain))
+        found["label_accuracy"] = _right(gain * np.where(np.array(labels, dtype=bool), 1.0, -1.0))
     return found
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -87,7 +88,8 @@ def paired_t_test(a: ArrayLike, b: ArrayLike) -> float:
     gap = first - second
     if _is_constant(gap):
         return 1.0 if gap[0] == 0 else 0.0
-    return float(stats.ttest_1samp(gap, 0.0).pvalue)
+    result: Any = stats.ttest_1samp(gap, 0.0)  # scipy's stubs do not know its fields
+    return float(result.pvalue)
 
 
 def welch(a: ArrayLike, b: ArrayLike) -> tuple[Stat, float]:
@@ -120,7 +122,7 @@ def welch(a: ArrayLike, b: ArrayLike) -> tuple[Stat, float]:
     method = "Welch's t over seeds"
     if _is_constant(first) and _is_constant(second):
         return Stat(gap, gap, gap, n, method, seeds=n), 1.0 if gap == 0 else 0.0
-    result = stats.ttest_ind(first, second, equal_var=False)
+    result: Any = stats.ttest_ind(first, second, equal_var=False)
     interval = result.confidence_interval(0.95)
     stat = Stat(gap, float(interval.low), float(interval.high), n, method, seeds=n)
     return stat, float(result.pvalue)

@@ -51,8 +51,9 @@ def label_noise(curves: Curves) -> Finding | None:
         f"Training accuracy stays at {100 * level.value:.0f}% although the model moves. Labels "
         "contradict each other, or what decides them is not in the text.",
         tuple(evidence),
-        "Look at pairs that the model is surely wrong about, measure how far raters agree, drop "
-        "raters near chance; robust_dpo or label smoothing withstand noise of a known rate.",
+        "Try a third of the learning rate first: a reward model whose trunk broke at the start "
+        "looks the same. Then look at pairs that the model is surely wrong about, measure how far "
+        "raters agree, drop those near chance; robust_dpo withstands noise of a known rate.",
     )
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from prefine.audit.curves import HELD_OUT, TAIL, Curve, Curves
+from prefine.audit.curves import HEAD, HELD_OUT, TAIL, Curve, Curves
 from prefine.audit.finding import Evidence, Finding, seen
 from prefine.errors import MissingMetric
 
@@ -34,7 +34,8 @@ DRIFTED = 0.05
 """Nats per token by which batches differ in how likely their responses are; more is movement."""
 
 STILL = 0.3
-"""Log-odds within which the mean reward of batches scatters if a reward model has not begun."""
+"""Log-odds between the mean reward of the first and last steps: a model that has begun moves more,
+because nothing holds the level of its rewards."""
 
 HELD = 0.01
 """Log-ratio margin by log-probability: with less, a preference hardly changes what is sampled."""
@@ -155,9 +156,9 @@ def _loss_is_still(curves: Curves) -> tuple[float, list[Evidence]] | None:
     moved = abs(1 - float(held_out.values[-1]) / float(held_out.values[0]))
     evidence = [seen(curves.over("loss", TAIL)), seen(held_out)]
     if curves.is_reward_model:
-        rewards = _rewards(curves)
-        evidence.append(seen(rewards))
-        if float(np.ptp(rewards.smoothed(PEAK_WINDOW))) > STILL:
+        ends = [_rewards(curves).part(part, curves.last_step) for part in (HEAD, TAIL)]
+        evidence += map(seen, ends)
+        if abs(ends[1].level().value - ends[0].level().value) > STILL:
             return None
     elif abs(curves.drift().level().value) > DRIFTED:
         return None
