@@ -77,8 +77,10 @@ def test_a_batch_that_fails_does_not_stop_the_server() -> None:
 
 def test_more_than_may_wait_is_refused_whole() -> None:
     opened = threading.Event()
+    seen: list[int] = []
 
     def score(items: Sequence[int]) -> list[int]:
+        seen.extend(items)
         opened.wait(10)
         return list(items)
 
@@ -98,6 +100,7 @@ def test_more_than_may_wait_is_refused_whole() -> None:
             await batcher.ask([1])
 
     asyncio.run(run())
+    assert seen == [0, 1, 2, 3], "who waited longest comes first"
 
 
 def test_what_nobody_waits_for_is_not_scored() -> None:

@@ -51,7 +51,7 @@ def reward(
     from prefine.web.reward import Limits, reward_app
     from prefine.web.serve import serve
 
-    at = f"{host}:{bound.getsockname()[1]}"
+    at = f"{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
     typer.echo(f"serving  http://{at}/get_reward", err=True)
     if access.made:
         typer.echo(f"token    {access.token}", err=True)

@@ -14,6 +14,7 @@ IMPORTED = {"pyyaml": "yaml"}
 
 BRINGS = {
     "zstd": "reads and writes .zst files",
+    "pictures": "models that draw pictures: train, generate, data encode",
     "serve": "a reward model behind an address: prefine serve reward",
     "test": "what `make test` needs",
     "docs": "what `make docs` needs",
