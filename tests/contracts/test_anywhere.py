@@ -143,7 +143,9 @@ def unencoded(source: str) -> Iterator[int]:
         )
         if name not in ("open", "read_text", "write_text", "fdopen", "TextIOWrapper"):
             continue
-        if ast.unparse(node.func).startswith(("os.", "tarfile.", "zipfile.", "webbrowser.")):
+        if ast.unparse(node.func).startswith(
+            ("os.", "tarfile.", "zipfile.", "webbrowser.", "Image.")
+        ):
             continue
         told = {keyword.arg for keyword in node.keywords}
         if "resume" in told:  # of a run's folder

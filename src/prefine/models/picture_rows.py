@@ -115,7 +115,7 @@ class PictureEncoder:
             "picture": [seen[item["response"]] for item in items],
         }
 
-    def open(self, messages: Sequence[Mapping[str, Any]]) -> Any:
+    def picture_of(self, messages: Sequence[Mapping[str, Any]]) -> Any:
         """Return the picture of a response."""
         return self._picture(_only_picture(messages))
 

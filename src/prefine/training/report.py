@@ -97,7 +97,7 @@ def _sample(plan: "Plan", row: Mapping[str, Any], scores: Sequence[float]) -> di
 def _said(plan: "Plan", messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if plan.pictures is None:
         return {"text": _text(messages)}
-    return {"text": "", "picture": png(plan.adapter.prepare_view.open(messages))}
+    return {"text": "", "picture": png(plan.adapter.prepare_view.picture_of(messages))}
 
 
 def _text(messages: Sequence[Mapping[str, Any]]) -> str:
