@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from prefine.errors import ConfigError
+from prefine.errors import ConfigError, ObjectiveError
 from prefine.objectives.declare import spec
 from prefine.objectives.registry import build, names
 from prefine.training.config import parse
@@ -80,12 +80,21 @@ def two_steps(
     return [row for row in rows if "loss" in row]
 
 
-@pytest.mark.parametrize("name", names())
+OF_PICTURES = [name for name in names() if "error" in spec(build(name)).needs.elements]
+
+
+@pytest.mark.parametrize("name", sorted(set(names()) - set(OF_PICTURES)))
 def test_two_steps(home: Path, tmp_path: Path, name: str) -> None:
     steps = two_steps(home, tmp_path / "run", name, spec(build(name)).data)
     assert len(steps) == 2
     assert all(math.isfinite(step["loss"]) for step in steps)
     assert all(step["grad_norm"] > 0 for step in steps)
+
+
+@pytest.mark.parametrize("name", OF_PICTURES)
+def test_errors_are_not_asked_of_a_language_model(home: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ObjectiveError, match="reads error of every response"):
+        two_steps(home, tmp_path / "run", name, spec(build(name)).data)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("bco", "point"), ("alpha_dpo", "pair")])

@@ -34,12 +34,19 @@ def held_out_rows(view_rows: Sequence[Row], outcome: "Outcome") -> Iterator[dict
             "roles": list(row["roles"]),
             "scores": _finite(scores),
             "reference": None if reference is None else _finite(reference),
-            "length": [float(mask.sum()) for mask in row["mask"]],
+            "length": _lengths(row),
             "prob": row.get("prob"),
             "tie": bool(row.get("tie")),
             "label": row.get("label"),
             "weight": float(row.get("weight", 1.0)),
         }
+
+
+def _lengths(row: Row) -> list[float]:
+    """Scored tokens of each item; a picture is one denoising step."""
+    if "mask" not in row:
+        return [1.0] * len(row["roles"])
+    return [float(mask.sum()) for mask in row["mask"]]
 
 
 def _text(row: Row) -> str:
