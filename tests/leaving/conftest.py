@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.start import write_start
 
 from prefine.training.config import parse
 from prefine.training.run import train
@@ -77,20 +78,8 @@ def start(
     tmp_path_factory: pytest.TempPathFactory, tiny_llama: Callable[..., Any], tiny_tokenizer: Any
 ) -> Path:
     """Return a folder with `model/` and `pairs.jsonl`, of 24 prompts."""
-    folder = tmp_path_factory.mktemp("start")
-    tiny_llama(initializer_range=0.2).save_pretrained(folder / "model")
-    tiny_tokenizer.save_pretrained(folder / "model")
-    rows = [
-        {
-            "prompt": [{"role": "user", "content": f"say {n}"}],
-            "chosen": [{"role": "assistant", "content": "yes " * (n % 3 + 1)}],
-            "rejected": [{"role": "assistant", "content": "no " * (n % 4 + 1)}],
-        }
-        for n in range(24)
-    ]
-    text = "\n".join(json.dumps(row) for row in rows)
-    (folder / "pairs.jsonl").write_text(text, encoding="utf-8")
-    return folder
+    model = tiny_llama(initializer_range=0.2)
+    return write_start(tmp_path_factory.mktemp("start"), model, tiny_tokenizer)
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,11 @@ import pytest
 
 from prefine.errors import ConfigError, RecordError
 from prefine.ledger.worlds import sprites
+from prefine.models.picture_rows import PictureEncoder
 from prefine.models.pictures import PictureModel, load_picture_model
+from prefine.records import load
 from prefine.training.config import parse
+from prefine.training.filling import item_keys
 from prefine.training.run import train
 
 pytest.importorskip("diffusers")
@@ -164,6 +167,45 @@ def test_a_run_resumes_with_the_same_draws(home: Path, tmp_path: Path) -> None:
     assert (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines() == losses
 
 
+def test_rewards_are_brought_to_the_range_of_the_data(home: Path, tmp_path: Path) -> None:
+    """Ranks are stored as minus the rank, so these pairs have rewards of -1 and -2."""
+    summary = train(config(home, tmp_path / "run", "smpo"), quiet=True).summary
+    assert "r = (utility - -2) / (-1 - -2)" in summary["formula"]
+    given = {"options": {"low": -10.0, "high": 0.0}}
+    summary = train(config(home, tmp_path / "given", "smpo", **given), quiet=True).summary
+    assert "r = (utility - -10) / (0 - -10)" in summary["formula"]
+
+
+def test_length_says_nothing_of_pictures(home: Path, tmp_path: Path) -> None:
+    metrics = train(config(home, tmp_path / "run", "diffusion_dpo"), quiet=True).summary["metrics"]
+    assert "accuracy" in metrics
+    assert not [name for name in metrics if "long" in name or "length" in name]
+
+
+def test_a_reference_is_not_taken_from_pictures_of_another_size(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The denoiser, the captions and the files are the same; what it sees is not."""
+    monkeypatch.setenv("PREFINE_CACHE", str(tmp_path / "cache"))
+    model = load_picture_model(str(home / "model"))
+    records = load(home / "pairs" / "records.jsonl")
+    keys = set()
+    for size in (16, 24):
+        encoder = PictureEncoder(PictureModel(model.pipeline, size), (home / "pairs",))
+        rows = encoder(records.pairs()).dataset
+        assert rows[0]["sample"][0].shape == (3, size, size)
+        keys |= set(item_keys({**rows[0], "seed": 0}))
+    assert len(keys) == 4
+
+
+def test_nothing_left_is_an_error(home: Path, tmp_path: Path) -> None:
+    data = tmp_path / "records.jsonl"
+    data.write_text((home / "pairs" / "records.jsonl").read_text(encoding="utf-8"))
+    made = config(home, tmp_path / "run", "diffusion_dpo")
+    with pytest.raises(RecordError, match=r"No row is left .*whose file is not there"):
+        train(made.model_copy(update={"data": str(data)}), quiet=True)
+
+
 def test_pictures_that_cannot_be_read_are_set_aside(home: Path, tmp_path: Path) -> None:
     lines = (home / "pairs" / "records.jsonl").read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
@@ -193,6 +235,7 @@ def test_pictures_that_cannot_be_read_are_set_aside(home: Path, tmp_path: Path) 
     [
         ("dpo", {}, "beta=0.1 is meant for nats"),
         ("ipo", {}, "tau=0.1 is meant for nats"),
+        ("robust_em", {}, "beta=0.1 is meant for nats"),
         ("reward", {}, "a picture model has none"),
         ("diffusion_dpo", {"max_length": 64}, "max_length is for language models"),
         ("diffusion_dpo", {"denoising": {"density": "uniform"}}, "density is for flows"),

@@ -34,6 +34,11 @@ class Diagnosis:
         """Whether nothing was found."""
         return not self.findings
 
+    @property
+    def looked(self) -> bool:
+        """Whether enough was looked for to call a run healthy: most rules had what they need."""
+        return len(self.checked) > len(self.unchecked)
+
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""
         return {

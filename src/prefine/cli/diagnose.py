@@ -39,4 +39,5 @@ def _show(found: Any) -> None:
         typer.echo("note  the run did not come to its end, so this is about its curves so far")
     if found.healthy:
         checked = f"{len(found.checked)} of {len(found.checked) + len(found.unchecked)}"
-        typer.echo(f"healthy  {found.steps} steps, nothing found; {checked} illnesses looked for")
+        word = "healthy" if found.looked else "not known"
+        typer.echo(f"{word}  {found.steps} steps, nothing found; {checked} illnesses looked for")

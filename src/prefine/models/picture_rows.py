@@ -34,12 +34,18 @@ class Pictures(Sequence[Row]):
         rows: Rows with `caption` and `picture`, a key for each item.
         captions: Key -> condition by name.
         pictures: Key -> latents.
+        encoders: Who encoded them: the same caption and picture are other numbers to others.
     """
 
     def __init__(
-        self, rows: Sequence[Row], captions: Mapping[bytes, Any], pictures: Mapping[bytes, Any]
+        self,
+        rows: Sequence[Row],
+        captions: Mapping[bytes, Any],
+        pictures: Mapping[bytes, Any],
+        encoders: bytes,
     ) -> None:
         self._rows, self._captions, self._pictures = rows, captions, pictures
+        self._encoders = encoders
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -52,7 +58,10 @@ class Pictures(Sequence[Row]):
         return row | {
             "condition": [self._captions[key] for key in row["caption"]],
             "sample": [self._pictures[key] for key in row["picture"]],
-            "keys": [a + b for a, b in zip(row["caption"], row["picture"], strict=True)],
+            "keys": [
+                self._encoders + caption + picture
+                for caption, picture in zip(row["caption"], row["picture"], strict=True)
+            ],
         }
 
 
@@ -71,7 +80,11 @@ class PictureEncoder:
     progress: bool = False
 
     def __call__(self, view: Any) -> Prepared:
-        """Encode a view; a row that cannot be read is set aside with the reason."""
+        """Encode a view; a row that cannot be read is set aside with the reason.
+
+        Raises:
+            RecordError: If no row is left; the reasons are in the message.
+        """
         aside: Counter[str] = Counter()
         captions: dict[bytes, str] = {}
         parts: dict[bytes, Any] = {}
@@ -89,9 +102,12 @@ class PictureEncoder:
             bad = next((unreadable[key] for key in row["picture"] if key in unreadable), None)
             if bad is not None:
                 aside[bad] += 1
+        if not whole:
+            reasons = "; ".join(f"{reason}: {n}" for reason, n in aside.items()) or "it is empty"
+            raise RecordError(f"No row is left to train on ({reasons}).")
         notes = [f"{len(told)} captions and {len(seen)} pictures encoded once"]
-        sample = "" if not whole else _sample(whole[0], captions)
-        return Prepared(Pictures(whole, told, seen), dict(aside), notes, sample)
+        sample = _sample(whole[0], captions)
+        return Prepared(Pictures(whole, told, seen, found.identity), dict(aside), notes, sample)
 
     def _bar(self, what: str) -> str | None:
         return what if self.progress else None
@@ -189,6 +205,11 @@ class _Stores:
         self.folder = cache_folder()
         self.weights = content_hash([weights_hash(module) for module in model.encoders()])
         self.fields = {"family": model.family, "size": model.size}
+
+    @property
+    def identity(self) -> bytes:
+        """What encoded numbers depend on, besides what was encoded."""
+        return _key(json.dumps([self.weights, self.fields]))
 
     def captions(
         self, captions: Mapping[bytes, str], progress: str | None

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 
+OF_LENGTH = ("baseline_longer", "difference_to_longer", "length_correlation")
+"""Numbers that say nothing where responses have no length, as pictures."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -100,7 +103,8 @@ def _policy_metrics(
     if "mask" in rows[0]:
         lengths = [[float(mask.sum()) for mask in row["mask"][:2]] for row in rows]
     base = None if reference is None else [pair[:2] for pair in reference]
-    return ranking_report(view_rows, [pair[:2] for pair in scores], base, lengths)
+    report = ranking_report(view_rows, [pair[:2] for pair in scores], base, lengths)
+    return report if lengths else {k: v for k, v in report.items() if k not in OF_LENGTH}
 
 
 def _likelihood(

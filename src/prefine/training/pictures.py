@@ -1,5 +1,6 @@
 """The parts of a run that trains a picture model."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -7,7 +8,8 @@ from prefine.adapters.denoising import Denoising
 from prefine.errors import ConfigError
 from prefine.models.picture_rows import PictureEncoder, root_of
 from prefine.models.pictures import PictureModel, load_picture_model
-from prefine.objectives.declare import Spec
+from prefine.objectives.declare import Spec, unwrapped
+from prefine.objectives.options import options_of
 from prefine.training.config import DenoisingConfig, RunConfig
 from prefine.training.distributed import best_device
 
@@ -54,8 +56,8 @@ def refuse_pictures(config: RunConfig) -> None:
         raise ConfigError(f"rows.captions is for picture models; {config.model} is none.")
 
 
-def refuse_nats(config: RunConfig, adapter: Denoising, declared: Spec, defaults: Any) -> None:
-    """Refuse a strength that was meant for nats.
+def refuse_nats(config: RunConfig, adapter: Denoising, objective: Any, declared: Spec) -> None:
+    """Refuse a strength that was meant for nats, also that of a loss inside another.
 
     Raises:
         ConfigError: If the objective compares with a reference at a strength that was not given,
@@ -63,9 +65,14 @@ def refuse_nats(config: RunConfig, adapter: Denoising, declared: Spec, defaults:
     """
     if not declared.needs.reference:
         return
+    inner = getattr(objective, "loss", None)
+    losses = [objective] if inner is None else [objective, inner]
+    defaults = {o.name: o.default for one in losses for o in options_of(unwrapped(one)).values()}
+    told = config.options.get("loss")
+    given = {**(told if isinstance(told, Mapping) else {}), **config.options}
     for name in ("beta", "tau"):
         value = defaults.get(name)
-        if value is None or name in config.options or value > 1:
+        if value is None or name in given or value > 1:
             continue
         raise ConfigError(
             f"{config.objective}: {name}={value:g} is meant for nats, but this model is scored in "

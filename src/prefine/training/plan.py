@@ -1,5 +1,6 @@
 """The parts of a run, from its configuration: data, model, adapter, objective, arguments."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,8 +14,7 @@ from prefine.errors import ConfigError
 from prefine.models import load_policy, load_reward_model, load_tokenizer
 from prefine.models.pictures import PictureModel, is_picture_model, load_picture_model
 from prefine.objectives import registry
-from prefine.objectives.declare import Spec, spec, unwrapped
-from prefine.objectives.options import options_of
+from prefine.objectives.declare import Spec, spec
 from prefine.runs import RunFolder
 from prefine.training.config import DenoisingConfig, RunConfig
 from prefine.training.data import RunData, load_data
@@ -72,16 +72,17 @@ def prepare(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Pla
     pictures, tokenizer = None, None
     if is_picture_model(config.model, config.revision):
         pictures, adapter = picture_parts(config, progress=not quiet)
-        refuse_nats(config, adapter, declared, _defaults(objective))
+        refuse_nats(config, adapter, objective, declared)
     else:
         refuse_pictures(config)
         tokenizer = load_tokenizer(config.model, config.revision)
         adapter = _adapter(config, name, tokenizer, progress=not quiet)
     with main_first():
         data = load_data(config, declared, adapter, name=name)
-    if "rater" in declared.needs.columns and "num_raters" not in config.options:
-        count = max(1, len(data.train_view.raters))
-        objective = registry.build(name, {**config.options, "num_raters": count})
+    learnt = _from_data(name, config.options, declared, data)
+    if learnt:
+        objective = registry.build(name, {**config.options, **learnt})
+        declared = spec(objective)
     set_seed(config.seed)
     if pictures is not None:
         model = pictures.denoiser
@@ -150,8 +151,17 @@ def autocast_of(config: RunConfig) -> torch.dtype | None:
     )
 
 
-def _defaults(objective: Any) -> dict[str, Any]:
-    return {option.name: option.default for option in options_of(unwrapped(objective)).values()}
+def _from_data(
+    name: str, options: Mapping[str, Any], declared: Spec, data: RunData
+) -> dict[str, Any]:
+    """Options the data decides where nobody did: how many raters, the range of rewards."""
+    if "rater" in declared.needs.columns and "num_raters" not in options:
+        return {"num_raters": max(1, len(data.train_view.raters))}
+    if name != "smoothed_dpo" or {"low", "high"} & options.keys():
+        return {}
+    rewards = [value for row in data.train_view.rows["utility"] for value in row]
+    low, high = min(rewards), max(rewards)
+    return {"low": low, "high": high} if high > low else {}
 
 
 def _adapter(config: RunConfig, name: str, tokenizer: Any, *, progress: bool) -> Any:
