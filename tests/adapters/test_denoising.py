@@ -79,6 +79,69 @@ def test_noise_is_shared_by_a_row_unless_each_has_its_own() -> None:
     assert torch.equal(drawn["noise"][3], alone["noise"][1]), "whatever stands beside it"
 
 
+def test_noise_may_be_what_the_policy_would_draw_from() -> None:
+    """A model that predicts no velocity leaves samples where they are: x = (1 - t) x + t x."""
+    flow = RectifiedFlow(noise="inverted", draws=2)
+    batch = flow.collate(pairs(2))
+    drawn = flow.draw(batch, Nothing()).tensors
+    sample = batch["items"]["sample"][:, None].expand_as(drawn["noise"])
+    assert torch.allclose(drawn["noise"], sample, atol=1e-4)
+    still = Diffusion(alphas=ALPHAS, noise="inverted", draws=2)  # no noise is told: x shrinks
+    drawn = still.draw(batch, Nothing()).tensors
+    start, end = ALPHAS[0].sqrt(), ALPHAS[drawn["time"]].sqrt()[..., None]
+    expected = (end / start - end) / (1 - end**2).sqrt() * sample
+    assert torch.allclose(drawn["noise"], expected.float(), atol=1e-5)
+
+
+def test_inversion_is_mended_by_the_prediction_where_it_ends() -> None:
+    """In one step: told 0 at 0, so it ends at x; told t there, whose noise is x + (1 - t) t."""
+    flow = RectifiedFlow(noise="inverted", inversion_steps=1)
+    batch = flow.collate(pairs(2))
+    drawn = flow.draw(batch, Clock()).tensors
+    time = drawn["time"][..., None]
+    assert torch.allclose(
+        drawn["noise"], batch["items"]["sample"][:, None] + (1 - time) * time, atol=1e-5
+    )
+
+
+@each
+def test_inversion_ends_where_drawing_would_begin(process: Callable[..., Denoising]) -> None:
+    """Walking back from there along the model's predictions leads to the sample, nearly."""
+    policy = model()
+
+    def missed(noise: str) -> float:
+        adapter, steps = process(noise=noise), 9
+        batch = adapter.collate(pairs(20))
+        drawn = adapter.draw(batch, policy).tensors
+        now, sample = drawn["time"][:, 0], batch["items"]["sample"]
+        here = adapter.noised(sample, drawn["noise"][:, 0], now)
+        for step in range(steps, 0, -1):
+            then = (drawn["time"][:, 0] * (step - 1) / steps).to(now.dtype)
+            with torch.no_grad():
+                found = policy(here, adapter.model_time(now))
+            noise = adapter.noise_told(found, here, now)
+            signal, rest = adapter.shares(here, now)
+            here, now = adapter.noised((here - rest * noise) / signal, noise, then), then
+        return float((here - sample).square().mean().sqrt())
+
+    assert missed("inverted") < 0.2 * missed("own")
+
+
+@each
+def test_inverted_noise_is_seen_by_policy_and_reference(process: Callable[..., Denoising]) -> None:
+    policy, adapter = model(), process(noise="inverted")
+    scores, draw = scored(adapter, policy, pairs(), copy.deepcopy(policy))
+    assert (scores.log_ratio == 0).all()
+    assert not draw.tensors["noise"].requires_grad
+    other = adapter.draw(adapter.collate(pairs()), model(seed=1)).tensors["noise"]
+    assert not torch.equal(other, draw.tensors["noise"]), "the policy's own"
+
+
+def test_fixed_draws_of_inverted_noise_are_refused() -> None:
+    with pytest.raises(ConfigError, match="fixed_draws needs noise that stays"):
+        RectifiedFlow(noise="inverted", fixed_draws=4)
+
+
 def test_times_of_several_draws_are_spread() -> None:
     flow = RectifiedFlow(draws=4)
     time = flow.draw(flow.collate(pairs()), model()).tensors["time"]
@@ -107,6 +170,13 @@ class Nothing(nn.Module):
 
     def forward(self, points: Tensor, time: Tensor) -> Tensor:
         return self.scale * points
+
+
+class Clock(Nothing):
+    """Predicts the time."""
+
+    def forward(self, points: Tensor, time: Tensor) -> Tensor:
+        return time[:, None].expand_as(points)
 
 
 @each

@@ -208,3 +208,17 @@ def test_damaged_scores_are_computed_again(
     assert "is damaged" in caplog.text
     assert first.cache._values == second.cache._values
     assert shard.read_bytes() == good
+
+
+def test_arrays_stay_on_disk(tmp_path: Path) -> None:
+    keys = [bytes([n]) * 16 for n in range(3)]
+    arrays = np.arange(24, dtype=np.float32).reshape(3, 2, 4)
+    store = ReferenceCache(tmp_path, "w", {}, kind="features")
+    store.add(dict(zip(keys, arrays, strict=True)))
+    again = ReferenceCache(tmp_path, "w", {}, kind="features")
+    for found in (store, again):
+        assert len(found) == 3
+        assert np.array_equal(found[keys[1]], arrays[1])
+        assert not [v for v in found._values.values() if isinstance(v, np.ndarray)]  # pyright: ignore[reportPrivateUsage]
+    with pytest.raises(KeyError):
+        store[b"x" * 16]

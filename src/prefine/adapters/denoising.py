@@ -16,7 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from prefine.adapters.bind import plain_forward
+from prefine.adapters.inversion import Told, inverted
 from prefine.adapters.rows import Items, lay_out_rows
+from prefine.errors import ConfigError
 from prefine.protocols import Batch, Draw, Prepared
 from prefine.scores import ItemScores, Needs
 
@@ -24,6 +26,7 @@ Predict = Callable[[Any, Tensor, Tensor, Mapping[str, Tensor]], Tensor]
 """`predict(forward, noised, time, condition)`: how a family of denoisers is called."""
 
 Row = Mapping[str, Any]
+Noise = Literal["shared", "own", "inverted"]
 
 
 def plain(forward: Any, noised: Tensor, time: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
@@ -45,7 +48,10 @@ class Denoising:
         reduction: Whether the squared error is the `mean` over the elements of a sample, or their
             `sum`. Beta means the same only with the same one: for a `sum` it is smaller by their
             number.
-        noise: Whether the items of a row are noised alike (`shared`), or each by its `own`.
+        noise: Whether the items of a row are noised alike (`shared`), each by its `own`, or each by
+            what the policy itself would have to start from to draw it (`inverted`, see
+            `inversion`): that costs `inversion_steps` + 1 forward passes of the policy.
+        inversion_steps: Steps from a sample to its time under `inverted` noise.
         draws: Times and noises of each row, over which the error is averaged. Their times are
             spread evenly.
         fixed_draws: How many draws a row has over all epochs, or None for new ones in each. With a
@@ -55,13 +61,22 @@ class Denoising:
     predict: Predict = plain
     prepare_view: Callable[[Any], Prepared] | None = None
     reduction: Literal["mean", "sum"] = "mean"
-    noise: Literal["shared", "own"] = "shared"
+    noise: Noise = "shared"
+    inversion_steps: int = 9
     draws: int = 1
     fixed_draws: int | None = None
 
     name: ClassVar[str]
     layout: ClassVar[str] = "samples"
     elements = frozenset({"error"})
+
+    def __post_init__(self) -> None:
+        """Refuse fixed draws of what changes with the policy."""
+        if self.noise == "inverted" and self.fixed_draws is not None:
+            raise ConfigError(
+                "fixed_draws needs noise that stays: inverted noise is the policy's own and "
+                "changes with every step. Leave fixed_draws out, or set noise to shared or own."
+            )
 
     @property
     def deterministic(self) -> bool:
@@ -80,12 +95,21 @@ class Denoising:
         """Return times from numbers that are uniform in [0, 1), element by element."""
 
     @abstractmethod
-    def noised(self, sample: Tensor, noise: Tensor, time: Tensor) -> Tensor:
-        """Return samples [M, ...] at times [M]."""
+    def shares(self, like: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the shares [M, 1, ...] of the sample and of the noise at times [M]."""
 
     @abstractmethod
     def target(self, sample: Tensor, noise: Tensor, time: Tensor) -> Tensor:
         """Return what the model is to predict of samples [M, ...] at times [M]."""
+
+    @abstractmethod
+    def noise_told(self, found: Tensor, noised: Tensor, time: Tensor) -> Tensor:
+        """Return the noise that a prediction about noised samples [M, ...] amounts to."""
+
+    def noised(self, sample: Tensor, noise: Tensor, time: Tensor) -> Tensor:
+        """Return samples [M, ...] at times [M]."""
+        signal, rest = self.shares(sample, time)
+        return signal * sample + rest * noise
 
     def model_time(self, time: Tensor) -> Tensor:
         """Return times as the model takes them."""
@@ -123,15 +147,21 @@ class Denoising:
         return lay_out_rows(rows, _place, _units)
 
     def draw(self, batch: Batch, model: nn.Module) -> Draw:
-        """Return `time` [N, D] and `noise` [N, D, ...], from the seeds of the rows."""
+        """Return `time` [N, D] and `noise` [N, D, ...], from the seeds of the rows.
+
+        Inverted noise also depends on the model as it is now.
+        """
         sample = batch["items"]["sample"]
         seeds, items = batch["seeds"].T.tolist()
         keys = list(zip(seeds, [k + 1 if self.noise == "own" else 0 for k in items], strict=True))
         drawn = {key: self._drawn(*key, sample) for key in dict.fromkeys(keys)}
-        uniform = torch.stack([drawn[key][0] for key in keys])
-        noise = torch.stack([drawn[key][1] for key in keys])
-        time = self.times(uniform)
-        return Draw({"time": time.to(sample.device), "noise": noise.to(sample.device)})
+        time = self.times(torch.stack([drawn[key][0] for key in keys])).to(sample.device)
+        if self.noise == "inverted":
+            like, told = self._ready(model, model, batch["items"], self.draws)
+            noise = inverted(self, like, told, time.flatten()).view(*time.shape, *sample.shape[1:])
+        else:
+            noise = torch.stack([drawn[key][1] for key in keys]).to(sample.device)
+        return Draw({"time": time, "noise": noise})
 
     def _drawn(self, seed: int, own: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """[D] numbers in [0, 1) and [D, ...] noise of a row; `own` is an item's, if not shared."""
@@ -158,23 +188,11 @@ class Denoising:
             denoising step; and where `needs` asks for it the element `error` [N, D] with `mask`.
         """
         assert draw is not None, "what is random is drawn before, once for policy and reference"
-        items, time = batch["items"], draw.tensors["time"].flatten()
-        noise = draw.tensors["noise"].flatten(0, 1)
-        draws = len(time) // len(items["sample"])
-
-        def repeated(tensor: Tensor) -> Tensor:
-            return tensor.repeat_interleave(draws, 0)
-
-        sample = repeated(items["sample"])
-        dtype = next(model.parameters()).dtype
-        condition = {
-            name: repeated(value.to(dtype) if value.is_floating_point() else value)
-            for name, value in items["condition"].items()
-        }
-        noised = self.noised(sample, noise, time).to(dtype)
-        found = self.predict(plain_forward(model), noised, self.model_time(time), condition)
-        wide = found if found.dtype == torch.float64 else found.float()
-        squared = (wide - self.target(sample, noise, time)).square().flatten(1)
+        time, noise = draw.tensors["time"], draw.tensors["noise"].flatten(0, 1)
+        draws, time = time.shape[1], time.flatten()
+        sample, told = self._ready(model, plain_forward(model), batch["items"], draws)
+        found = told(self.noised(sample, noise, time), time)
+        squared = (found - self.target(sample, noise, time)).square().flatten(1)
         error = squared.mean(1) if self.reduction == "mean" else squared.sum(1)
         error = (self.weight_at(time).to(error.dtype) * error).view(-1, draws)
         value = -error.mean(1) / 2
@@ -184,11 +202,35 @@ class Denoising:
             value, torch.ones_like(value), None, elements if "error" in wanted else {}
         )
 
+    def _ready(
+        self, model: nn.Module, forward: Any, items: Mapping[str, Any], draws: int
+    ) -> tuple[Tensor, Told]:
+        """Samples, one for each draw, and what the model says of them; `forward` is what is called.
+
+        That is the model, or inside its own forward the plain one.
+        """
+        dtype = next(model.parameters()).dtype
+
+        def repeated(tensor: Tensor) -> Tensor:
+            return tensor.repeat_interleave(draws, 0)
+
+        condition = {
+            name: repeated(value.to(dtype) if value.is_floating_point() else value)
+            for name, value in items["condition"].items()
+        }
+
+        def told(noised: Tensor, time: Tensor) -> Tensor:
+            found = self.predict(forward, noised.to(dtype), self.model_time(time), condition)
+            return found if found.dtype == torch.float64 else found.float()
+
+        return repeated(items["sample"]), told
+
     def fingerprint(self) -> dict[str, Any]:
         """Fields that change a score."""
         return {
             "adapter": self.name, "predict": self.predict.__name__, "reduction": self.reduction,
             "noise": self.noise, "draws": self.draws, "fixed_draws": self.fixed_draws,
+            "inversion_steps": self.inversion_steps if self.noise == "inverted" else None,
         }  # fmt: skip
 
 

@@ -62,26 +62,31 @@ class Diffusion(Denoising):
         """Return whole time steps from 0 to T - 1, all equally likely."""
         return (uniform * len(self.alphas)).long()
 
-    def noised(self, sample: Tensor, noise: Tensor, time: Tensor) -> Tensor:
-        """Return x_t."""
-        signal, rest = self._shares(sample, time)
-        return signal * sample + rest * noise
-
     def target(self, sample: Tensor, noise: Tensor, time: Tensor) -> Tensor:
         """Return the noise, the velocity or the sample."""
         if self.prediction == "epsilon":
             return noise
         if self.prediction == "sample":
             return sample
-        signal, rest = self._shares(sample, time)
+        signal, rest = self.shares(sample, time)
         return signal * noise - rest * sample
 
-    def _shares(self, sample: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+    def noise_told(self, found: Tensor, noised: Tensor, time: Tensor) -> Tensor:
+        """Return the predicted noise."""
+        if self.prediction == "epsilon":
+            return found
+        signal, rest = self.shares(noised, time)
+        if self.prediction == "sample":
+            return (noised - signal * found) / rest
+        return rest * noised + signal * found
+
+    def shares(self, like: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the square roots of the share of the sample and of the rest."""
         share = self.alphas.to(time.device)[time]
-        shape = (-1, *[1] * (sample.ndim - 1))
+        shape = (-1, *[1] * (like.ndim - 1))
         return (
-            share.sqrt().to(sample.dtype).view(shape),
-            (1 - share).sqrt().to(sample.dtype).view(shape),
+            share.sqrt().to(like.dtype).view(shape),
+            (1 - share).sqrt().to(like.dtype).view(shape),
         )
 
     def fingerprint(self) -> dict[str, Any]:

@@ -69,14 +69,18 @@ class RectifiedFlow(Denoising):
     def _favours_middle(self) -> bool:
         return self.density == "logit_normal"
 
-    def noised(self, sample: Tensor, noise: Tensor, time: Tensor) -> Tensor:
-        """Return x_t."""
-        share = time.to(sample.dtype).view(-1, *[1] * (sample.ndim - 1))
-        return (1 - share) * sample + share * noise
+    def shares(self, like: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+        """Return 1 - t and t."""
+        share = time.to(like.dtype).view(-1, *[1] * (like.ndim - 1))
+        return 1 - share, share
 
     def target(self, sample: Tensor, noise: Tensor, time: Tensor) -> Tensor:
         """Return the velocity."""
         return noise - sample
+
+    def noise_told(self, found: Tensor, noised: Tensor, time: Tensor) -> Tensor:
+        """Return the noise at the end of the predicted velocity."""
+        return noised + self.shares(noised, time)[0] * found
 
     def model_time(self, time: Tensor) -> Tensor:
         """Return times in the model's scale."""

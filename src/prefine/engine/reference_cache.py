@@ -4,19 +4,21 @@ A store belongs to one scorer: the hash of its weights, the adapter's fields and
 name its folder. In it, an item's key is the hash of its tokens and of which of them are scored.
 Values are written in shards that appear whole or not at all, so a killed run loses the shard it
 was filling and nothing else. A shard is named by the hash of what is in it; one whose content was
-changed since is not read, and its scores are computed again.
+changed since is not read, and its scores are computed again. Numbers are held in memory, arrays are
+left on disk and read when they are asked for.
 """
 
 import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
@@ -82,6 +84,7 @@ class ReferenceCache:
     ) -> None:
         self.key = json_hash({"weights": weights, **fingerprint})
         self.folder = folder / kind / self.key
+        self._on_disk = kind == "features"
         self._values: dict[bytes, Any] = {}
         for shard in sorted(self.folder.glob("*.safetensors")):
             self._read(shard)
@@ -95,8 +98,13 @@ class ReferenceCache:
         if shard.stem != _shard_name(keys, values):
             logger.warning("%s is damaged: what it held is computed again.", shard)
             return
-        for at, value in enumerate(values.tolist() if values.ndim == 1 else values):
-            self._values[keys[at * KEY_BYTES : (at + 1) * KEY_BYTES]] = value
+        starts = range(0, len(keys), KEY_BYTES)
+        self._keep([keys[at : at + KEY_BYTES] for at in starts], values, shard)
+
+    def _keep(self, keys: Sequence[bytes], values: NDArray[Any], shard: Path) -> None:
+        """Hold numbers, or where the arrays stand."""
+        found = [(shard, at) for at in range(len(keys))] if self._on_disk else values.tolist()
+        self._values.update(zip(keys, found, strict=True))
 
     def __len__(self) -> int:
         return len(self._values)
@@ -105,7 +113,8 @@ class ReferenceCache:
         return key in self._values
 
     def __getitem__(self, key: bytes) -> Any:
-        return self._values[key]
+        found = self._values[key]
+        return _opened(found[0])[found[1]] if self._on_disk else found
 
     def missing(self, keys: Iterable[bytes]) -> list[bytes]:
         """Return the distinct keys that are not stored, in the order given."""
@@ -116,9 +125,16 @@ class ReferenceCache:
         if not values:
             return
         keys, numbers = b"".join(values), np.asarray(list(values.values()))
-        with atomic_file(self.folder / f"{_shard_name(keys, numbers)}.safetensors") as part:
+        shard = self.folder / f"{_shard_name(keys, numbers)}.safetensors"
+        with atomic_file(shard) as part:
             save_file({"keys": np.frombuffer(keys, dtype=np.uint8), "values": numbers}, part)
-        self._values.update(values)
+        self._keep(list(values), numbers, shard)
+
+
+@lru_cache(maxsize=64)
+def _opened(shard: Path) -> Any:
+    """The arrays of a shard, each read when it is asked for; few files stay open at once."""
+    return safe_open(shard, framework="np").get_slice("values")
 
 
 def _shard_name(keys: bytes, values: NDArray[Any]) -> str:

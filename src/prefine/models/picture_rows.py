@@ -28,20 +28,20 @@ Row = dict[str, Any]
 
 
 class Pictures(Sequence[Row]):
-    """Rows whose samples and conditions are looked up when a row is asked for.
+    """Rows whose samples and conditions are read from disk when a row is asked for.
 
     Args:
         rows: Rows with `caption` and `picture`, a key for each item.
-        captions: Key -> condition by name.
-        pictures: Key -> latents.
+        captions: Name of a condition -> what it is by key.
+        pictures: Latents by key.
         encoders: Who encoded them: the same caption and picture are other numbers to others.
     """
 
     def __init__(
         self,
         rows: Sequence[Row],
-        captions: Mapping[bytes, Any],
-        pictures: Mapping[bytes, Any],
+        captions: Mapping[str, ReferenceCache],
+        pictures: ReferenceCache,
         encoders: bytes,
     ) -> None:
         self._rows, self._captions, self._pictures = rows, captions, pictures
@@ -56,7 +56,10 @@ class Pictures(Sequence[Row]):
             return [self[k] for k in range(*at.indices(len(self)))]
         row = self._rows[at]
         return row | {
-            "condition": [self._captions[key] for key in row["caption"]],
+            "condition": [
+                {name: store[key] for name, store in self._captions.items()}
+                for key in row["caption"]
+            ],
             "sample": [self._pictures[key] for key in row["picture"]],
             "keys": [
                 self._encoders + caption + picture
@@ -105,7 +108,8 @@ class PictureEncoder:
         if not whole:
             reasons = "; ".join(f"{reason}: {n}" for reason, n in aside.items()) or "it is empty"
             raise RecordError(f"No row is left to train on ({reasons}).")
-        notes = [f"{len(told)} captions and {len(seen)} pictures encoded once"]
+        readable = len(parts) - len(unreadable)
+        notes = [f"{len(captions)} captions and {readable} pictures encoded once"]
         sample = _sample(whole[0], captions)
         return Prepared(Pictures(whole, told, seen, found.identity), dict(aside), notes, sample)
 
@@ -213,8 +217,8 @@ class _Stores:
 
     def captions(
         self, captions: Mapping[bytes, str], progress: str | None
-    ) -> dict[bytes, dict[str, Any]]:
-        """Return the conditions of captions by key."""
+    ) -> dict[str, ReferenceCache]:
+        """Return a store for each condition that holds these captions."""
         first, *_ = self.model.conditions([next(iter(captions.values()))]) if captions else [{}]
         stores = {
             name: ReferenceCache(
@@ -227,15 +231,15 @@ class _Stores:
             found = self.model.conditions([captions[key] for key in part])
             for name, store in stores.items():
                 store.add({key: one[name] for key, one in zip(part, found, strict=True)})
-        return {key: {name: store[key] for name, store in stores.items()} for key in captions}
+        return stores
 
     def pictures(
         self,
         parts: Mapping[bytes, Any],
         opened: Callable[[Mapping[str, Any]], Any],
         progress: str | None,
-    ) -> tuple[dict[bytes, Any], dict[bytes, str]]:
-        """Return latents by key, and why the others cannot be read."""
+    ) -> tuple[ReferenceCache, dict[bytes, str]]:
+        """Return a store that holds these latents, and why the others cannot be read."""
         store = ReferenceCache(
             self.folder, self.weights, self.fields | {"latents": True}, kind="features"
         )
@@ -250,7 +254,7 @@ class _Stores:
             if pictures:
                 latents = self.model.latents(list(pictures.values()))
                 store.add(dict(zip(pictures, latents, strict=True)))
-        return {key: store[key] for key in parts if key not in unreadable}, unreadable
+        return store, unreadable
 
 
 def _batches(keys: Sequence[bytes], progress: str | None) -> Iterator[Sequence[bytes]]:

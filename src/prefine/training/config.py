@@ -85,7 +85,9 @@ class DenoisingConfig(_Strict):
 
     Attributes:
         reduction: Whether squared errors are averaged over a sample's elements, or summed.
-        noise: Whether the items of a row share their noise.
+        noise: Whether the items of a row share their noise, each has its `own`, or each has what
+            the policy would draw it from (`inverted`: `inversion_steps` + 1 passes more).
+        inversion_steps: Steps of an inversion; of `inverted` noise alone.
         draws: Times and noises of a row in a step.
         fixed_draws: How many a row has over all epochs, so that reference scores can be cached;
             null for new ones in every epoch.
@@ -97,7 +99,8 @@ class DenoisingConfig(_Strict):
     """
 
     reduction: Literal["mean", "sum"] = "mean"
-    noise: Literal["shared", "own"] = "shared"
+    noise: Literal["shared", "own", "inverted"] = "shared"
+    inversion_steps: int | None = Field(default=None, ge=1)
     draws: int = Field(default=1, ge=1)
     fixed_draws: int | None = Field(default=None, ge=1)
     eval_draws: int = Field(default=16, ge=1)

@@ -37,6 +37,8 @@ def picture_parts(config: RunConfig, *, progress: bool) -> tuple[PictureModel, D
     for key in OF_FLOWS:
         if getattr(given, key) is not None and not model.is_flow:
             raise ConfigError(f"denoising.{key} is for flows; {model.family} is none.")
+    if given.inversion_steps is not None and given.noise != "inverted":
+        raise ConfigError("denoising.inversion_steps does nothing unless denoising.noise=inverted.")
     options = given.model_dump(exclude={"eval_draws", "show", "size"}, exclude_none=True)
     model.pipeline.to(best_device())
     roots = {root_of(name) for name in (config.data, config.eval_data) if name is not None}

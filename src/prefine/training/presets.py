@@ -54,10 +54,10 @@ PRESETS: dict[str, Preset] = {
     ),
     "smpo": Preset(
         "smoothed_dpo",
-        "Pairs of pictures that weigh by how sure a reward is of them (arXiv:2506.02698), with "
-        "plain noise in place of inversion.",
+        "Pairs of pictures that weigh by how sure a reward is of them, each seen with the noise "
+        "that the policy would draw it from (arXiv:2506.02698).",
         {"beta": 2000.0, "gamma": 10.0},
-        SHARED,
+        {**SHARED, "noise": "inverted"},
     ),
     "text_dpo": Preset(
         "clipped_dpo",
