@@ -27,6 +27,8 @@ from prefine.storage import write_json
 
 SLOPE = torch.tensor([2.0, 0.0], dtype=torch.float64)
 ROWS, STEPS, BATCH, SAMPLES = 20_000, 400, 256, 4_000
+REWARD_ERROR = 1.0
+"""Standard deviation of the error of the rewards that `smoothed_dpo` is told."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +60,16 @@ ARMS = {
     "dpo, shuffled": Arm("dpo", {"beta": 5.0}, shuffled=True),
     "dpo, own noise": Arm("dpo", {"beta": 5.0}, adapter={"noise": "own"}),
     "dpo, (1-t)^2": Arm("dpo", {"beta": 15.0}, adapter={"time_weight": "(1-t)^2"}),
-    "ipo": Arm("ipo", {"tau": 5.0, "average": False}),
+    "dpo, inverted noise": Arm("dpo", {"beta": 5.0}, adapter={"noise": "inverted"}),
+    "ipo": Arm("ipo", {"tau": 0.5, "average": False}),
     "diffusion_kto": Arm("diffusion_kto", {"beta": 5.0}, width=1),
     "diffusion_kto, shuffled": Arm("diffusion_kto", {"beta": 5.0}, width=1, shuffled=True),
-    "mapo": Arm("mapo", {"temperature": 10.0}),
+    "mapo": Arm("mapo", {"temperature": 30.0}),
     "plackett_luce, 4": Arm("plackett_luce", {"beta": 5.0}, width=4),
     "rank_dpo, 4": Arm("lipo", {"beta": 5.0, "rank_by": "labels"}, width=4),
     "dpo, 30% flipped": Arm("dpo", {"beta": 5.0}, flips=0.3),
     "robust_dpo, 30% flipped": Arm("robust_dpo", {"beta": 5.0, "label_noise": 0.3}, flips=0.3),
-    "smoothed_dpo, 30% flipped": Arm("smoothed_dpo", {"beta": 5.0, "gamma": 4.0}, flips=0.3),
+    "smoothed_dpo, 30% flipped": Arm("smoothed_dpo", {"beta": 7.0, "gamma": 4.0}, flips=0.3),
     "reward_weighted": Arm("reward_weighted", {"largest": 100.0}, width=1),
 }
 """Arms whose exact answer is the tilted mixture; strengths were chosen on seeds 100 and above."""
@@ -101,7 +104,8 @@ def rows_of(arm: Arm, seed: int) -> list[dict[str, Any]]:
     if arm.flips:
         wrong = torch.rand(ROWS, generator=generator) < arm.flips
         pairs = torch.where(wrong[:, None, None], pairs.flip(1), pairs)
-    return list(world.rows(pairs, lambda x: (x @ SLOPE) / 4 + 0.5))
+    error = REWARD_ERROR * torch.randn(ROWS, 2, generator=generator, dtype=points.dtype)
+    return list(world.rows(pairs, lambda x: (x @ SLOPE + error) / 4 + 0.5))
 
 
 def _shuffled(pairs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

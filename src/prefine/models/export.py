@@ -9,8 +9,10 @@ from typing import Any
 
 from prefine.adapters.templates import ChatTemplate
 from prefine.errors import ConfigError, RunFolderError
-from prefine.models.folder import ADAPTER, CONFIG, RUNS_CODE, ModelFolder, problems
+from prefine.models.folder import ADAPTER, CONFIG, RUNS_CODE, ModelFolder, model_of, problems
 from prefine.models.load import load_policy, load_reward_model, load_tokenizer
+from prefine.models.picture_export import export_pictures
+from prefine.models.pictures import adapters_stand_on, is_picture_model
 from prefine.models.reward import RewardCard
 from prefine.models.template import template_for_others
 from prefine.storage import atomic_folder, write_json
@@ -60,9 +62,13 @@ def export_model(name: str, out: Path | str, *, merge: bool = False) -> Exported
         ConfigError: If there is nothing to merge, or others could not load what was written.
         RunFolderError: If `out` is not empty.
     """
-    found, out = ModelFolder.read(name), Path(out)
+    out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunFolderError(f"{out} is not empty. Name another folder for --out.")
+    source = Path(model_of(name))
+    if source.is_dir() and is_picture_model(str(source)):
+        return _export_pictures(source, out, merge=merge)
+    found = ModelFolder.read(name)
     if merge and not found.is_adapter:
         raise ConfigError(f"{found.path} holds a whole model: there is nothing to merge.")
     with atomic_folder(out) as part:
@@ -73,10 +79,25 @@ def export_model(name: str, out: Path | str, *, merge: bool = False) -> Exported
         if wrong:
             raise ConfigError(f"{found.path} cannot be exported: {'; '.join(wrong)}.")
         notes = _settle(part, found.is_reward)
-        sizes = {path.name: path.stat().st_size for path in sorted(part.iterdir())}
+        sizes = _sizes(part)
     if found.is_adapter and not merge:
-        notes.append(_about_base(found))
+        notes.append(_about_base(str(found.base)))
     return Exported(out, ModelFolder.read(str(out)).kind, sizes, tuple(notes))
+
+
+def _export_pictures(source: Path, out: Path, *, merge: bool) -> Exported:
+    with atomic_folder(out) as part:
+        kind, notes = export_pictures(source, part, merge=merge)
+        sizes = _sizes(part)
+    base = adapters_stand_on(source)
+    if base is not None and not merge:
+        notes.append(_about_base(base))
+    return Exported(out, kind, sizes, tuple(notes))
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
 def _copy(found: ModelFolder, part: Path, *, weights: bool) -> None:
@@ -126,10 +147,10 @@ def _settle_template(part: Path, is_reward: bool) -> list[str]:
     return notes
 
 
-def _about_base(found: ModelFolder) -> str:
-    if Path(str(found.base)).exists():
+def _about_base(base: str) -> str:
+    if Path(base).exists():
         return (
-            f"the adapters stand on {found.base}, a folder of this machine: nobody else can load "
+            f"the adapters stand on {base}, a folder of this machine: nobody else can load "
             "them. Export with --merge to let them leave it."
         )
-    return f"the adapters stand on {found.base}, which is loaded with them"
+    return f"the adapters stand on {base}, which is loaded with them"

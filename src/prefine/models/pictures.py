@@ -31,7 +31,7 @@ Condition = dict[str, NDArray[Any]]
 def is_picture_model(name: str, revision: str | None = None) -> bool:
     """Whether a folder or a Hub name holds a pipeline of diffusers."""
     if Path(name).exists():
-        base = _lora_base(name)
+        base = adapters_stand_on(name)
         return (Path(name) / INDEX).is_file() or (base is not None and is_picture_model(base))
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
@@ -43,7 +43,7 @@ def is_picture_model(name: str, revision: str | None = None) -> bool:
     return True
 
 
-def _lora_base(name: str) -> str | None:
+def adapters_stand_on(name: str) -> str | None:
     """The model that a LoRA folder belongs to; None if it is no such folder."""
     path = Path(name) / "adapter_config.json"
     if not path.is_file():
@@ -107,7 +107,7 @@ def load_picture_model(
         ConfigError: If it cannot be loaded, or its family is not known.
         MissingExtraError: If diffusers is not installed.
     """
-    base = _lora_base(name)
+    base = adapters_stand_on(name)
     if base is not None:
         return _merged(load_picture_model(base, dtype=dtype, resolution=resolution), name)
     diffusers = require("diffusers", extra="pictures")

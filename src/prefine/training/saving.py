@@ -11,6 +11,7 @@ import numpy as np
 from prefine.adapters import SequenceReward
 from prefine.adapters.templates import ChatTemplate
 from prefine.evaluation.ranking import MEANINGS
+from prefine.models.picture_export import write_lora
 from prefine.models.reward import RewardCard
 from prefine.report.card import model_card
 from prefine.storage import atomic_folder
@@ -41,6 +42,7 @@ def save_model(
         return
     if plan.pictures is not None and plan.config.lora is not None:
         _name_base(part / "adapter_config.json", plan.config.model)
+        write_lora(plan.pictures, trainer.accelerator.unwrap_model(trainer.policy), part)
     if plan.tokenizer is not None:
         _save_tokenizer(plan, part)
     if isinstance(plan.adapter, SequenceReward):
