@@ -60,7 +60,7 @@ ARMS = {
     "dpo, shuffled": Arm("dpo", {"beta": 5.0}, shuffled=True),
     "dpo, own noise": Arm("dpo", {"beta": 5.0}, adapter={"noise": "own"}),
     "dpo, (1-t)^2": Arm("dpo", {"beta": 15.0}, adapter={"time_weight": "(1-t)^2"}),
-    "dpo, inverted noise": Arm("dpo", {"beta": 5.0}, adapter={"noise": "inverted"}),
+    "dpo, inverted noise": Arm("dpo", {"beta": 30.0}, adapter={"noise": "inverted"}),
     "ipo": Arm("ipo", {"tau": 0.5, "average": False}),
     "diffusion_kto": Arm("diffusion_kto", {"beta": 5.0}, width=1),
     "diffusion_kto, shuffled": Arm("diffusion_kto", {"beta": 5.0}, width=1, shuffled=True),

@@ -28,7 +28,7 @@ from prefine.statistics import t_interval
 from prefine.training.config import parse
 from prefine.training.run import train
 
-PAIRS, STEPS, BATCH, DRAWN, DENOISING = 2_000, 300, 32, 20, 30
+PAIRS, STEPS, BATCH, DRAWN, DENOISING = 2_000, 300, 32, 40, 30
 SURE = 0.9
 """Probability that a rater picks the larger sprite."""
 
@@ -72,7 +72,7 @@ def measured(model: PictureModel, seed: int) -> dict[str, float]:
     """Draw pictures of every caption and read them."""
     captions = [caption for caption in sprites.CAPTIONS for _ in range(DRAWN)]
     seeds = [10_000 * (seed + 1) + at for at in range(len(captions))]
-    seen = sprites.look(model.sample(captions, seeds, steps=DENOISING, guidance=2.0))
+    seen = sprites.look(model.sample(captions, seeds, steps=DENOISING, guidance=1.0))
     valid = seen.valid()
     return {
         "large": float(seen.large()[valid].mean()) if valid.any() else 0.0,

@@ -15,7 +15,8 @@ from prefine.adapters import CausalLM
 from prefine.engine import choose_layout
 from prefine.engine.cost import Work, training_flops
 from prefine.training import estimate as module
-from prefine.training.estimate import Memory, advice, epoch_batches, estimate_step, show
+from prefine.training.estimate import advice, epoch_batches, estimate_step, show
+from prefine.training.passes import Memory, _line_at  # pyright: ignore[reportPrivateUsage]
 
 ROOMY = Memory(
     base=100, weights=40, optimizer=80, gradients=40, activations=60, training=50, available=210
@@ -91,9 +92,9 @@ def test_nothing_is_left_behind(tiny_llama: Callable[..., Any], tiny_tokenizer: 
 
 
 def test_a_line_through_two_sizes_tells_the_rest() -> None:
-    assert module._line_at(10, [(2, 30), (4, 50)]) == 110
-    assert module._line_at(10, [(2, 30), (4, 20)]) == 20, "memory does not fall with more tokens"
-    assert module._line_at(10, [(2, 30), (2, 40)]) == 40
+    assert _line_at(10, [(2, 30), (4, 50)]) == 110
+    assert _line_at(10, [(2, 30), (4, 20)]) == 20, "memory does not fall with more tokens"
+    assert _line_at(10, [(2, 30), (2, 40)]) == 40
 
 
 def test_the_peak_of_memory_is_seen() -> None:

@@ -17,6 +17,7 @@ from prefine.models.picture_rows import PictureEncoder
 from prefine.models.pictures import PictureModel, load_picture_model
 from prefine.records import load
 from prefine.training.config import parse
+from prefine.training.dry_run import dry_run
 from prefine.training.filling import item_keys
 from prefine.training.run import train
 
@@ -253,3 +254,26 @@ def test_what_makes_no_sense_is_refused(
 
     with pytest.raises((ConfigError, ObjectiveError, RecordError), match=says):
         train(config(home, tmp_path / "run", objective, **more), quiet=True)
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_activations_may_be_computed_again(home: Path, tmp_path: Path, lora: bool) -> None:
+    losses = []
+    for again in (False, True):
+        made = config(home, tmp_path / str(again), "diffusion_dpo", lora={} if lora else None)
+        training = {**made.training, "activation_checkpointing": again}
+        train(made.model_copy(update={"training": training}), quiet=True)
+        rows = (tmp_path / str(again) / "metrics.jsonl").read_text().splitlines()
+        losses.append([found for row in rows if (found := json.loads(row).get("loss"))])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_a_dry_run_says_what_it_takes(home: Path, tmp_path: Path) -> None:
+    made = config(home, tmp_path / "run", "diffusion_dpo")
+    found = dry_run(made)["estimate"]
+    rows = dry_run(made)["rows"]["train"]
+    assert found["samples"] == 2 * rows, "both pictures of each pair, once"
+    assert found["flops_step"] > 0
+    assert not (tmp_path / "run").exists()
+    twice = dry_run(config(home, tmp_path / "run", "diffusion_dpo", denoising={"draws": 2}))
+    assert twice["estimate"]["flops_epoch"] == pytest.approx(2 * found["flops_epoch"])

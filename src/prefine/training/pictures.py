@@ -41,9 +41,22 @@ def picture_parts(config: RunConfig, *, progress: bool) -> tuple[PictureModel, D
         raise ConfigError("denoising.inversion_steps does nothing unless denoising.noise=inverted.")
     options = given.model_dump(exclude={"eval_draws", "show", "size"}, exclude_none=True)
     model.pipeline.to(best_device())
+    _name_checkpoints(model.denoiser)
     roots = {root_of(name) for name in (config.data, config.eval_data) if name is not None}
     encoder = PictureEncoder(model, tuple(sorted(roots)), progress)
     return model, replace(model.adapter(**options), prepare_view=encoder)
+
+
+def _name_checkpoints(denoiser: Any) -> None:
+    """Let the trainer switch checkpoints on by the name it knows: diffusers has an older one."""
+
+    def enable(*_: Any, **settings: Any) -> None:
+        for key, value in settings.items():
+            if key != "activation_checkpointing_kwargs" and value not in (None, False, 1):
+                raise ConfigError(f"{key}={value}: a denoiser checkpoints every layer or none.")
+        denoiser.enable_gradient_checkpointing()
+
+    object.__setattr__(denoiser, "activation_checkpointing_enable", enable)
 
 
 def refuse_pictures(config: RunConfig) -> None:
