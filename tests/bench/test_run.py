@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from prefine.bench.cases import ON_CUDA, Case
+from prefine.bench.cases import CASES, ON_CUDA, Case
 from prefine.bench.figures import figures
 from prefine.bench.run import DoesNotFit, Side, compare_first_steps, run_case, training_memory
 from prefine.bench.table import show
@@ -70,6 +70,19 @@ def test_both_sides_do_the_same_work(case: Case) -> None:
     assert shown["speed"]["n"] == 2
     assert json.loads(json.dumps(shown)) == shown
     assert "worst: tiny" in show([shown])
+
+
+@pytest.mark.slow
+def test_a_step_on_pictures_is_that_of_diffusers() -> None:
+    case = replace(CASES["pictures"][0], preset="tiny_unet", prompts=2, steps=1)
+    made = run_case(case, trl_python="none", pairs=2, threads=1)
+    assert made["agreement"]["gradient"] < 1e-3
+    assert {name: len(side["steps"]) for name, side in made["sides"].items()} == {
+        "prefine": 2, "diffusers": 2,
+    }  # fmt: skip
+    shown = figures("pictures", made)
+    assert shown["estimated"]["memory_ratio"] > 0
+    assert "| pictures | diffusers | tiny_unet, 77, 1024, 2 |" in show([shown])
 
 
 def side(name: str, **first: Any) -> Side:

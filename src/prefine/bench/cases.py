@@ -12,9 +12,11 @@ class Case:
         preset: The model's shape (see `world.PRESETS`).
         task: `dpo`, `reward` or `sft` train; `score` scores without gradient.
         against: The other side: `trl`; `unshared`, prefine with every prompt repeated before each
-            of its responses; `padded`, transformers' own forward pass on padded batches.
-        prompt: Mean length of prompts, tokens; lengths vary evenly by half.
-        response: Mean length of responses, EOS included.
+            of its responses; `padded`, transformers' own forward pass on padded batches;
+            `diffusers`, the step of its Diffusion-DPO example.
+        prompt: Mean length of prompts, tokens; lengths vary evenly by half. A picture's caption has
+            this length exactly.
+        response: Mean length of responses, EOS included; places of a picture's latents.
         prompts: Prompts of an optimizer step.
         responses: Responses of a prompt. For more than two, TRL is given every pair as a row.
         reference: `cached`, or `separate`: it runs in every step, as a second model or, with
@@ -32,7 +34,7 @@ class Case:
 
     preset: str = "d4k"
     task: Literal["dpo", "reward", "sft", "score"] = "dpo"
-    against: Literal["trl", "unshared", "padded"] = "trl"
+    against: Literal["trl", "unshared", "padded", "diffusers"] = "trl"
     prompt: int = 512
     response: int = 256
     prompts: int = 1
@@ -82,6 +84,11 @@ LIGHT, HEAVY, WIDE = (Case(preset=name) for name in ("d4k", "s32k", "s151k"))
 SHORT = replace(LIGHT, response=64)
 SCORE = replace(SHORT, task="score", against="padded", responses=4)
 
+PICTURES = Case(
+    "unet", against="diffusers", prompt=77, response=1024, prompts=4, lora=True,
+    reference="separate", tuned=False,
+)  # fmt: skip
+
 ON_CPU: dict[str, tuple[Case, Goal]] = {
     "pairs, light": (LIGHT, Goal(1.5, 0.7, 0.8)),
     "pairs, heavy": (HEAVY, Goal(2.1, 0.45, 0.8)),
@@ -110,6 +117,7 @@ ON_CPU: dict[str, tuple[Case, Goal]] = {
     ),
     "scoring, light": (SCORE, Goal(3.0)),
     "scoring, heavy": (replace(SCORE, preset="s32k"), Goal()),
+    "pictures": (PICTURES, Goal()),
 }  # fmt: skip
 """Name -> case and goal; around `pairs, light` one thing changes at a time."""
 

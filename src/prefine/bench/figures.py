@@ -101,7 +101,7 @@ def _memory(ours: Side, theirs: Side, against: str) -> dict[str, float]:
 def _products(made: Mapping[str, Any]) -> dict[str, Any]:
     """How long the products of our steps would take alone, and the share of the peak rate."""
     ours, gauge = made["sides"]["prefine"], made["gauge"]
-    if gauge is None:
+    if gauge is None or not ours["facts"]["products"]:
         return {}
     count = len(ours["steps"])
     first = ours["facts"]["first"]

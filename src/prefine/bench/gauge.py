@@ -8,7 +8,7 @@ import json
 import sys
 from typing import Any
 
-from prefine.bench import side_prefine, world
+from prefine.bench import picture_world, side_pictures, side_prefine, world
 from prefine.bench.gemm import LARGE, rates
 from prefine.engine.packed import base_of
 from prefine.engine.tune import keep_freed_memory, tune, use_onednn
@@ -23,6 +23,9 @@ def main() -> None:
     torch.set_num_threads(given["threads"])
     if case["tuned"]:
         tune()
+    if case["against"] == "diffusers":
+        print(json.dumps({"estimate": estimate_pictures_of(case, given["steps"])}))
+        return
     trains_alone = case["task"] != "score" and case["reference"] == "cached"
     estimated = estimate(case, given["steps"]) if trains_alone else None
     print(json.dumps({"estimate": estimated, **products(case, given["products"])}))
@@ -43,6 +46,18 @@ def estimate(case: dict[str, Any], steps: int) -> dict[str, Any]:
     batches = [rows[at : at + size] for at in range(case["steps"] * size, len(rows), size)]
     low = torch.bfloat16 if case["precision"] == "mixed" else None
     return estimate_step(model, adapter, batches, autocast=low).to_json()
+
+
+def estimate_pictures_of(case: dict[str, Any], steps: int) -> dict[str, Any]:
+    """Return the same for pictures."""
+    from prefine.training.estimate_pictures import estimate_pictures
+
+    rows, size = side_pictures.make_rows(case, steps), case["prompts"]
+    batches: list[Any] = [rows[at : at + size] for at in range(0, len(rows), size)]
+    return estimate_pictures(
+        picture_world.make_model(case), side_pictures.make_adapter(), batches, steps=len(batches),
+        times=1.0, autocast=None,
+    ).to_json()  # fmt: skip
 
 
 def products(case: dict[str, Any], asked: list[Any]) -> dict[str, Any]:

@@ -141,16 +141,20 @@ class Paced(TrainerCallback):
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Write the gradients of the first step."""
         if state.global_step == 0:
-            from safetensors.torch import save_file
-
-            named = more["model"].named_parameters()
-            most = SAVED[self.turns.device]
-            found = {name: _some(p.grad, most) for name, p in named if p.grad is not None}
-            save_file(found, self.gradients)
+            keep_gradients(more["model"], self.turns, self.gradients)
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         """Answer with what the step took, and wait."""
         self.turns.done({"loss": float(self.loss)})
+
+
+def keep_gradients(model: Any, turns: Turns, path: Path) -> None:
+    """Write the gradients of a model by name."""
+    from safetensors.torch import save_file
+
+    most = SAVED[turns.device]
+    named = model.named_parameters()
+    save_file({name: _some(p.grad, most) for name, p in named if p.grad is not None}, path)
 
 
 def _some(gradient: Any, most: int) -> Any:

@@ -137,7 +137,10 @@ def _commands(case: Case, trl_python: str) -> dict[str, list[str]]:
         "trl": [trl_python, str(HERE / "side_trl.py")],
         "unshared": ours,
         "padded": [sys.executable, str(HERE / "side_padded.py")],
+        "diffusers": [sys.executable, str(HERE / "side_diffusers.py")],
     }
+    if case.against == "diffusers":
+        ours = [sys.executable, "-m", "prefine.bench.side_pictures"]
     return {"prefine": ours, case.against: others[case.against]}
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -52,7 +53,12 @@ def bench(
     if quick and device != "cpu":
         raise ConfigError("--quick has cases of the CPU alone. Leave it or --device out.")
     names = case or (list(QUICK) if quick else of_device)
-    _check(names, of_device, device, trl_python)
+    _check(names, of_device, device)
+    if any(CASES[name][0].against == "trl" for name in names) and not trl_python.exists():
+        raise ConfigError(
+            f"{trl_python}: no such Python. TRL is timed in an environment of its own: "
+            "run `make bench`, or name a Python that has TRL 1.16 with --trl-python."
+        )
     timed = pairs or (3 if quick else 7)
     earlier = None if baseline is None else _read(baseline)
     how = {"trl_python": str(trl_python), "pairs": timed, "threads": threads, "gauged": not quick}
@@ -61,7 +67,7 @@ def bench(
     _tell(results, earlier, as_json=as_json, device=device)
 
 
-def _check(names: list[str], known: list[str], device: str, trl_python: Path) -> None:
+def _check(names: list[str], known: list[str], device: str) -> None:
     unknown = [name for name in names if name not in known]
     if unknown:
         raise ConfigError(
@@ -72,11 +78,6 @@ def _check(names: list[str], known: list[str], device: str, trl_python: Path) ->
 
         if not torch.cuda.is_available():
             raise ConfigError("--device cuda needs a GPU that torch can use; there is none here.")
-    if not trl_python.exists():
-        raise ConfigError(
-            f"{trl_python}: no such Python. TRL is timed in an environment of its own: "
-            "run `make bench`, or name a Python that has TRL 1.16 with --trl-python."
-        )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -123,6 +124,8 @@ def _figures(name: str, how: dict[str, Any]) -> dict[str, Any]:
     case = CASES[name][0]
     if case.device == "cpu" and case.precision != "float32" and not has_bfloat16():
         return skipped(name, "this processor has no bfloat16 units")
+    if case.against == "diffusers" and find_spec("diffusers") is None:
+        return skipped(name, "diffusers is not installed: pip install 'prefine[pictures]'")
     try:
         made = run_case(case, **how)
     except DoesNotFit as error:
