@@ -203,6 +203,21 @@ def test_the_weight_of_time_enters_the_error() -> None:
     assert torch.allclose(flow.score(Nothing(), batch, draw).value, expected)
 
 
+def test_signal_to_noise_weighs_every_prediction_alike() -> None:
+    """An error of the sample is one of noise or velocity, too: weighed, they are the same."""
+    time = torch.arange(len(ALPHAS))
+    weights = {
+        kind: Diffusion(alphas=ALPHAS, prediction=kind, time_weight="min_snr").weight_at(time)  # type: ignore[arg-type]
+        for kind in ("sample", "epsilon", "v_prediction")
+    }
+    ratio = ALPHAS / (1 - ALPHAS)
+    assert torch.equal(weights["sample"], ratio.clamp_max(5.0))
+    assert torch.allclose(weights["epsilon"] * ratio, weights["sample"])
+    assert torch.allclose(weights["v_prediction"] * (ratio + 1), weights["sample"])
+    ends = Diffusion(alphas=torch.zeros(1), time_weight="min_snr")
+    assert ends.weight_at(torch.tensor([0])).tolist() == [1.0], "pure noise"
+
+
 def test_a_part_holds_at_most_the_budget_or_one_row() -> None:
     given = pairs(5)
     parts = RectifiedFlow(draws=2).split(given, 17)  # a row has 2 items x 2 elements x 2 draws

@@ -11,6 +11,9 @@ from prefine.errors import ConfigError
 
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 
+LARGEST_RATIO = 5.0
+"""Signal-to-noise ratio above which times weigh no more under `min_snr`, as its authors set it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Diffusion(Denoising):
@@ -21,9 +24,13 @@ class Diffusion(Denoising):
         prediction: What the model predicts: the noise (`epsilon`), the velocity
             :math:`\sqrt{\bar\alpha_t}\,\epsilon - \sqrt{1-\bar\alpha_t}\,x_0` (`v_prediction`), or
             the `sample`.
+        time_weight: Factor of the squared error: `constant`, or `min_snr`, which is the least of
+            the signal-to-noise ratio and 5 in terms of the sample's error: it weighs down times at
+            which little noise is left.
 
     Source:
-        Ho et al. 2020, arXiv:2006.11239; velocity: Salimans and Ho 2022, arXiv:2202.00512.
+        Ho et al. 2020, arXiv:2006.11239; velocity: Salimans and Ho 2022, arXiv:2202.00512; weights:
+        Hang et al. 2023, arXiv:2303.09556.
 
     Example:
         >>> process = Diffusion(alphas=torch.tensor([0.64]))
@@ -33,6 +40,7 @@ class Diffusion(Denoising):
 
     alphas: Tensor = field(repr=False)
     prediction: Prediction = "epsilon"
+    time_weight: Literal["constant", "min_snr"] = "constant"
 
     name: ClassVar[str] = "diffusion"
 
@@ -71,6 +79,17 @@ class Diffusion(Denoising):
         signal, rest = self.shares(sample, time)
         return signal * noise - rest * sample
 
+    def weight_at(self, time: Tensor) -> Tensor:
+        """Return 1, or the least of the signal-to-noise ratio and 5, in the prediction's terms."""
+        share = self.alphas.to(time.device)[time]
+        if self.time_weight == "constant":
+            return torch.ones_like(share)
+        ratio = share / (1 - share)
+        if self.prediction == "epsilon":  # its error is that of the sample times the ratio
+            return (LARGEST_RATIO / ratio).clamp_max(1)
+        least = ratio.clamp_max(LARGEST_RATIO)
+        return least if self.prediction == "sample" else least / (ratio + 1)
+
     def noise_told(self, found: Tensor, noised: Tensor, time: Tensor) -> Tensor:
         """Return the predicted noise."""
         if self.prediction == "epsilon":
@@ -92,4 +111,7 @@ class Diffusion(Denoising):
     def fingerprint(self) -> dict[str, Any]:
         """Fields that change a score."""
         terms = torch.stack([self.alphas.mean(), self.alphas.square().mean()]).tolist()
-        return super().fingerprint() | {"alphas": terms, "prediction": self.prediction}
+        return super().fingerprint() | {
+            "alphas": terms, "prediction": self.prediction,
+            "time_weight": self.time_weight,
+        }  # fmt: skip

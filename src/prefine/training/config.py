@@ -95,7 +95,8 @@ class DenoisingConfig(_Strict):
         show: Captions whose pictures the report shows, drawn before and after training.
         size: Height and width of pictures, pixels; null for the model's own.
         density: How times are drawn; null for what the model was made with. Of flows alone.
-        time_weight: Factor of the squared error at time t. Of flows alone.
+        time_weight: Factor of the squared error at time t: `(1-t)^2` for flows, `min_snr` for
+            diffusion.
     """
 
     reduction: Literal["mean", "sum"] = "mean"
@@ -107,7 +108,7 @@ class DenoisingConfig(_Strict):
     size: int | None = Field(default=None, ge=8)
     show: int = Field(default=4, ge=0)
     density: Literal["uniform", "logit_normal"] | None = None
-    time_weight: Literal["constant", "(1-t)^2"] | None = None
+    time_weight: Literal["constant", "(1-t)^2", "min_snr"] | None = None
 
 
 class RunConfig(_Strict):

@@ -16,7 +16,8 @@ from prefine.training.distributed import best_device
 OF_TEXT = ("template", "max_length", "truncate", "layout", "token_budget", "head_only")
 """Keys of a run that mean nothing to a picture model."""
 
-OF_FLOWS = ("density", "time_weight")
+TIME_WEIGHTS = {"(1-t)^2": True, "min_snr": False}
+"""Factor of the error at a time -> whether it is for flows, or for diffusion."""
 
 
 def picture_parts(config: RunConfig, *, progress: bool) -> tuple[PictureModel, Denoising]:
@@ -34,9 +35,12 @@ def picture_parts(config: RunConfig, *, progress: bool) -> tuple[PictureModel, D
     model = load_picture_model(
         config.model, dtype=config.dtype, revision=config.revision, resolution=given.size
     )
-    for key in OF_FLOWS:
-        if getattr(given, key) is not None and not model.is_flow:
-            raise ConfigError(f"denoising.{key} is for flows; {model.family} is none.")
+    if given.density is not None and not model.is_flow:
+        raise ConfigError(f"denoising.density is for flows; {model.family} is none.")
+    weight = given.time_weight
+    if weight is not None and TIME_WEIGHTS.get(weight, model.is_flow) != model.is_flow:
+        kind = "flow" if model.is_flow else "diffusion model"
+        raise ConfigError(f"denoising.time_weight={weight} is not for a {kind}.")
     if given.inversion_steps is not None and given.noise != "inverted":
         raise ConfigError("denoising.inversion_steps does nothing unless denoising.noise=inverted.")
     options = given.model_dump(exclude={"eval_draws", "show", "size"}, exclude_none=True)
