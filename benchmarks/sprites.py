@@ -25,6 +25,7 @@ import torch
 from prefine.ledger.worlds import sprites
 from prefine.models.pictures import PictureModel, load_picture_model
 from prefine.statistics import t_interval
+from prefine.storage import write_json
 from prefine.training.config import parse
 from prefine.training.run import train
 
@@ -33,15 +34,24 @@ SURE = 0.9
 """Probability that a rater picks the larger sprite."""
 
 ARMS: dict[str, dict[str, Any]] = {
-    "imitation": {"objective": "sft"},
-    "diffusion_dpo": {"objective": "diffusion_dpo", "options": {"beta": 100.0}},
-    "diffusion_dpo, by coin": {"objective": "diffusion_dpo", "options": {"beta": 100.0}},
-    "diffusion_kto": {"objective": "diffusion_kto", "options": {"beta": 100.0}},
-    "mapo": {"objective": "mapo"},
-}
-"""Arms; strengths were chosen on seeds 100 and above."""
+    "imitation": {"objective": "sft", "rate": 1e-4},
+    "diffusion_dpo": {"objective": "diffusion_dpo", "options": {"beta": 300.0}, "rate": 1e-5},
+    "diffusion_dpo, by coin": {
+        "objective": "diffusion_dpo", "options": {"beta": 300.0}, "rate": 1e-5,
+    },
+    "dpo with imitation": {
+        "objective": "rpo", "options": {"beta": 300.0, "likelihood_weight": 300.0}, "rate": 3e-5,
+    },
+    "diffusion_kto": {"objective": "diffusion_kto", "options": {"beta": 1000.0}, "rate": 1e-5},
+    "mapo": {"objective": "mapo", "rate": 5e-5},
+}  # fmt: skip
+"""Arms, with options and learning rate; both were chosen on seed 100."""
 
-RATE = 1e-4
+
+SETTINGS = {
+    "pairs": PAIRS, "steps": STEPS, "batch": BATCH, "sure": SURE, "drawn": 16 * DRAWN,
+    "denoising": DENOISING,
+}  # fmt: skip
 
 
 def write_pairs(path: Path, seed: int, *, coin: bool) -> None:
@@ -96,11 +106,11 @@ def run(seed: int) -> list[dict[str, Any]]:
             out = home / name.replace(" ", "-").replace(",", "")
             config = parse(
                 {
-                    **arm, "model": str(home / "base"), "data": str(data), "out": str(out),
+                    "objective": arm["objective"], "options": arm.get("options", {}), "model": str(home / "base"), "data": str(data), "out": str(out),
                     "seed": seed, "denoising": {"show": 0},
                     "training": {
                         "max_steps": STEPS, "per_device_train_batch_size": BATCH,
-                        "learning_rate": RATE, "save_strategy": "no", "eval_strategy": "no",
+                        "learning_rate": arm["rate"], "save_strategy": "no", "eval_strategy": "no",
                     },
                 }
             )  # fmt: skip
@@ -112,28 +122,42 @@ def run(seed: int) -> list[dict[str, Any]]:
                     **measured(load_picture_model(str(out / "model")), seed),
                 }
             )
-            print(found[-1], file=sys.stderr)
+            print(found[-1], file=sys.stderr, flush=True)
     return found
 
 
 def main() -> None:
-    """Run all seeds, in two processes."""
+    """Run the seeds that an earlier call did not, in two processes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("docs/results/sprites.json"))
     args = parser.parse_args()
-    seeds = range(args.first_seed, args.first_seed + args.seeds)
-    with get_context("spawn").Pool(min(2, os.cpu_count() or 1)) as pool:
-        results = [one for made in pool.imap(run, seeds) for one in made]
+    results = _earlier(args.out)
+    done = {one["seed"] for one in results}
+    seeds = set(range(args.first_seed, args.first_seed + args.seeds)) - done
+    with get_context("spawn").Pool(args.processes) as pool:
+        for made in pool.imap_unordered(run, sorted(seeds)):
+            results = sorted([*results, *made], key=lambda one: one["seed"])
+            _write(args.out, results)
+
+
+def _earlier(path: Path) -> list[dict[str, Any]]:
+    """Runs of an earlier call that was cut off, unless something was changed since."""
+    held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    same = held.get("arms") == ARMS and held.get("settings") == SETTINGS
+    return held["runs"] if same else []
+
+
+def _write(path: Path, results: list[dict[str, Any]]) -> None:
     told = {
         "command": "make bench-sprites",
         "python": platform.python_version(), "torch": torch.__version__,
-        "settings": {"pairs": PAIRS, "steps": STEPS, "batch": BATCH, "learning_rate": RATE,
-                     "sure": SURE, "drawn": 16 * DRAWN},
+        "settings": SETTINGS,
         "arms": ARMS, "summary": _summary(results), "runs": results,
     }  # fmt: skip
-    args.out.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    write_json(path, told)
 
 
 def _summary(results: list[Mapping[str, Any]]) -> dict[str, Any]:
