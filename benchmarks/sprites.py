@@ -106,11 +106,13 @@ def run(seed: int) -> list[dict[str, Any]]:
             out = home / name.replace(" ", "-").replace(",", "")
             config = parse(
                 {
-                    "objective": arm["objective"], "options": arm.get("options", {}), "model": str(home / "base"), "data": str(data), "out": str(out),
-                    "seed": seed, "denoising": {"show": 0},
+                    "objective": arm["objective"], "options": arm.get("options", {}),
+                    "model": str(home / "base"), "data": str(data), "out": str(out), "seed": seed,
+                    "denoising": {"show": 0},
                     "training": {
                         "max_steps": STEPS, "per_device_train_batch_size": BATCH,
-                        "learning_rate": arm["rate"], "save_strategy": "no", "eval_strategy": "no",
+                        "learning_rate": arm["rate"], "save_strategy": "no",
+                        "eval_strategy": "no",
                     },
                 }
             )  # fmt: skip
