@@ -108,7 +108,7 @@ def run(seed: int) -> list[dict[str, Any]]:
                 {
                     "objective": arm["objective"], "options": arm.get("options", {}),
                     "model": str(home / "base"), "data": str(data), "out": str(out), "seed": seed,
-                    "denoising": {"show": 0},
+                    "holdout": 0.0, "denoising": {"show": 0},
                     "training": {
                         "max_steps": STEPS, "per_device_train_batch_size": BATCH,
                         "learning_rate": arm["rate"], "save_strategy": "no",
