@@ -9,6 +9,8 @@ ARGS    ?=
 DEMO    ?= demo
 SEED    ?= 0
 SEEDS   ?= 1
+# Where `make browser` keeps the pictures it takes of reports, if anywhere.
+SCREENSHOTS ?=
 # How long `make fuzz` takes for each parser; how much `make bench-data` converts, how many times.
 SECONDS ?= 60
 ROWS    ?= 20000
@@ -48,7 +50,7 @@ test-slow: $(READY)  ## What takes longer: real data, fresh installations
 
 browser: $(READY)  ## Reports and cards in headless Chromium, which it installs where it can; five minutes
 	@sh tests/browser/install.sh
-	$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
+	PREFINE_SCREENSHOTS=$(SCREENSHOTS) $(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
 matrix: $(READY)  ## The wheel in a fresh environment for each Python and set of versions; half an hour
 	$(BIN)/python tests/matrix/run.py
