@@ -28,11 +28,16 @@ def document(page: Path, folder: Path) -> str:
 def picture(
     page: Path, target: Path, folder: Path, *, section: str = "", height: int = 900
 ) -> None:
-    """Write what a reader sees of a page, 1,000 pixels wide, as a small PNG."""
+    """Write what a reader sees of a page, or of one section, 1,000 pixels wide, as a small PNG."""
     from PIL import Image
 
-    whole = folder / "screenshot.png"
-    address = page.resolve().as_uri() + (f"#{section}" if section else "")
+    whole, shown = folder / "screenshot.png", folder / "shown.html"
+    text = page.read_text(encoding="utf-8")
+    if section:
+        rest = f"<style>nav, section:not(#{section}) {{ display: none }}</style>"
+        text = text.replace("</head>", f"{rest}</head>")
+    shown.write_text(text, encoding="utf-8")
+    address = shown.resolve().as_uri()
     _run(address, folder, f"--screenshot={whole}", f"--window-size=1000,{height}")
     target.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(whole) as image:
