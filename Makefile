@@ -9,6 +9,8 @@ ARGS    ?=
 DEMO    ?= demo
 SEED    ?= 0
 SEEDS   ?= 1
+# Where `make browser` keeps the pictures it takes of reports, if anywhere.
+SCREENSHOTS ?=
 # How long `make fuzz` takes for each parser; how much `make bench-data` converts, how many times.
 SECONDS ?= 60
 ROWS    ?= 20000
@@ -18,12 +20,12 @@ BIN   := .venv/bin
 READY := .venv/.ready
 
 # Arithmetic on more threads than cores is slower, and tests already run side by side.
-test test-slow docs fuzz bench-data bench-prepare bench-sharing bench-densities bench-sprites bench-diagnose test-evaluators matrix bench-serve: export OMP_NUM_THREADS = 1
+test test-slow docs fuzz bench-data bench-prepare bench-sharing bench-densities bench-sprites bench-diagnose test-evaluators matrix bench-serve browser: export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow fuzz bench-data bench-prepare bench-sharing bench
 .PHONY: bench-quick lint types docs clean bench-densities bench-sprites bench-diagnose
-.PHONY: test-evaluators matrix bench-serve
+.PHONY: test-evaluators matrix bench-serve browser
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -45,6 +47,10 @@ test: $(READY)  ## Everything that must hold, under fifteen minutes on two cores
 
 test-slow: $(READY)  ## What takes longer: real data, fresh installations
 	$(BIN)/python -m pytest -m "slow and not gpu and not network" --timeout 3600 $(ARGS)
+
+browser: $(READY)  ## Reports and cards in headless Chromium, which it installs where it can; five minutes
+	@sh tests/browser/install.sh
+	PREFINE_SCREENSHOTS=$(SCREENSHOTS) $(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
 matrix: $(READY)  ## The wheel in a fresh environment for each Python and set of versions; half an hour
 	$(BIN)/python tests/matrix/run.py

@@ -215,8 +215,21 @@ def documentation(function: Any) -> str:
 # --- Numbers of an evaluation --------------------------------------------------------------------
 
 
+COMPARED = {
+    "p": "probability of a difference this large between arms that do not differ",
+    "p (Holm)": "the same, adjusted for all differences that are told together",
+    "differs": "said where the adjusted p-value is below 0.05",
+}
+"""Columns of `prefine compare` beside its numbers, of which each is one a row, then averaged."""
+
+
 def numbers_page() -> str:
+    from prefine.audit import measures
+    from prefine.bench.table import MEANINGS as BENCH
     from prefine.evaluation import ranking, reward
+    from prefine.ledger.demo_report import MEANINGS as DEMO
+    from prefine.ledger.demo_report import NUMBERS
+    from prefine.training.report import MORE_MEANINGS
 
     lines = [
         "# Numbers of an evaluation",
@@ -226,7 +239,15 @@ def numbers_page() -> str:
         "group.",
         "",
     ]
-    for title, meanings in (("Reward models", reward.MEANINGS), ("Policies", ranking.MEANINGS)):
+    tables: dict[str, Any] = {
+        "Reward models": reward.MEANINGS,
+        "Policies": ranking.MEANINGS,
+        "Lists, single responses and denoising": MORE_MEANINGS,
+        "Comparisons": measures.MEANINGS | COMPARED,
+        "The demo": {name: DEMO.get(name, "") for name in NUMBERS},
+        "The benchmark": BENCH,
+    }
+    for title, meanings in tables.items():
         lines += [f"## {title}", "", "| name | meaning |", "|---|---|"]
         lines += [f"| `{name}` | {cleaned(text)} |" for name, text in meanings.items()]
         lines.append("")

@@ -1,84 +1,73 @@
-"""The tutorial does what it says: its blocks run in order, in one folder, as a reader would."""
+"""The tutorials do what they say: their blocks run in order, each page in an empty folder."""
 
 import json
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from tests.docs.blocks import DOCS, Reader, to_run
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
-BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-
-
-def blocks(page: str) -> list[tuple[str, str]]:
-    """Return the language and text of each block to run; `console` blocks are only shown."""
-    return BLOCK.findall((DOCS / page).read_text(encoding="utf-8"))
+TUTORIALS = DOCS / "tutorials"
 
 
-def run_page(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a page's blocks; Python blocks share their names, as in one session."""
-    monkeypatch.chdir(folder)
-    tools = Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
-    names: dict[str, Any] = {}
-    for language, text in blocks(page):
-        if language == "python":
-            exec(compile(text, page, "exec"), names)
-            continue
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", text],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+def metrics(run: Path) -> dict[str, Any]:
+    return json.loads((run / "summary.json").read_text(encoding="utf-8"))["metrics"]
 
 
 def test_first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    assert len(blocks("tutorials/first-run.md")) >= 8
-    run_page("tutorials/first-run.md", tmp_path, monkeypatch)
+    page = TUTORIALS / "first-run.md"
+    assert len(to_run(page)) >= 8
+    Reader(tmp_path, monkeypatch, apart=True).read(page)
     for run in ("sft", "reward", "dpo"):
         assert (tmp_path / "out" / run / "report.html").stat().st_size > 10_000
         assert (tmp_path / "out" / run / "model" / "model.safetensors").exists()
     assert not (tmp_path / "out" / "simpo").exists(), "--dry-run leaves nothing behind"
-    metrics = json.loads((tmp_path / "out" / "reward" / "summary.json").read_text())["metrics"]
-    assert metrics["accuracy"]["low"] > 0.5, "the reward model learns what the annotators like"
+    accuracy = metrics(tmp_path / "out" / "reward")["accuracy"]
+    assert accuracy["low"] > 0.5, "the reward model learns what the annotators like"
 
 
-def test_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]):
-    for language, text in blocks("../README.md"):
-        if language == "python":
-            exec(compile(text, "README.md", "exec"), {})
-    assert capsys.readouterr().out == "1 {}\ntensor([0.3133])\n"
+def test_rankings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    Reader(tmp_path, monkeypatch).read(TUTORIALS / "rankings.md")
+    first = json.loads((tmp_path / "out/lists/metrics.jsonl").read_text().splitlines()[0])
+    assert first["loss"] == pytest.approx(3.178, abs=1e-3), "log 4!, as the page says"
+    assert metrics(tmp_path / "out" / "lists")["best_is_first"]["low"] > 0.25
+    assert metrics(tmp_path / "out" / "pairs")["reward_accuracy"]["low"] > 0.5
 
 
-def test_pages_with_python_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The Python of the page on formats writes the files it says it writes."""
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    for language, text in blocks("how-to/own-format.md"):
-        if language == "python":
-            exec(compile(text, "own-format", "exec"), names)
-    assert (tmp_path / "pairs.jsonl").exists()
-    assert (tmp_path / "ranked.jsonl").exists()
+def test_noisy_votes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    reader = Reader(tmp_path, monkeypatch)
+    reader.read(TUTORIALS / "noisy-votes.md")
+    assert "majority wrong: 0.114; a vote wrong: 0.233" in capsys.readouterr().out
+    for run in ("majority", "corrected", "estimated"):
+        assert metrics(tmp_path / "out" / run)["reward_accuracy"]["low"] > 0.5
+    trust = reader.names["trust"]
+    assert min(trust[:3]) == trust[2], "the careless rater is believed the least"
+    assert (tmp_path / "compare.html").stat().st_size > 10_000
 
 
-def test_own_objective_of_the_page_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The page's loss can be named on the command line, and says what it consumes."""
-    text = next(t for language, t in blocks("how-to/own-objective.md") if language == "python")
-    (tmp_path / "my_losses.py").write_text(text, encoding="utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    import torch
+def test_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("diffusers")
+    monkeypatch.setenv("PREFINE_CACHE", str(tmp_path / "cache"))
+    Reader(tmp_path, monkeypatch).read(TUTORIALS / "pictures.md")
+    assert metrics(tmp_path / "out" / "dpo")["reward_accuracy"]["low"] > 0.5
+    page = (tmp_path / "out" / "dpo" / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") >= 8, "four captions, before and after"
 
+
+def test_own_objective_of_the_page_is_its_formula(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The page's loss can be named, takes options, and says what it consumes."""
     from prefine.objectives import registry
     from prefine.objectives.declare import spec
     from prefine.scores import Scores
 
+    text = next(
+        t for language, t in to_run(DOCS / "how-to/own-objective.md") if language == "python"
+    )
+    (tmp_path / "my_losses.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
     loss = registry.build("my_losses:capped", {"margin": 2.0})
     assert spec(loss).formula == "max(0, 2 - 0.1 (h_w - h_l))"
     pair = Scores(

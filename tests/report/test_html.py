@@ -105,7 +105,7 @@ def test_the_page_needs_nothing_from_elsewhere():
     assert addresses
     assert all(value.startswith("#") for value in addresses)
     policy = next(value for name, value in elements.attributes if value and "default-src" in value)
-    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def test_characters_that_act_unseen_are_shown():

@@ -87,6 +87,14 @@ def test_everything_that_is_known_is_on_the_page():
     assert "Trained on 90 rows in 2 steps. Held-out accuracy 0.70 (0.40 to 0.89)." in report.summary
 
 
+def test_a_policy_is_summed_up_by_its_reward():
+    metrics = SUMMARY["metrics"] | {"reward_accuracy": wilson(9, 10)}
+    summary = SUMMARY | {"metrics": metrics, "model": "out/sft/model"}
+    report = run_report({"summary": summary})
+    assert "Held-out reward accuracy 0.90" in report.summary
+    assert report.title == "dpo of sft/model"
+
+
 def test_the_parts_by_kind():
     report = run_report(RUN)
     assert blocks(report, SetAside) == [SetAside(SUMMARY["set_aside"], used=100)]

@@ -145,7 +145,17 @@ def differences(arms: Sequence[Sequence[Run]]) -> dict[str, list[Any]]:
     configs = [members[0].config for members in arms]
     keys = dict.fromkeys(key for config in configs for key in config)
     found = {key: [config.get(key) for config in configs] for key in keys}
-    return {key: values for key, values in found.items() if len(set(map(str, values))) > 1}
+    return {
+        key: values
+        for key, values in found.items()
+        if len(set(map(str, values))) > 1 and not _is_told_below(key, values, found)
+    }
+
+
+def _is_told_below(key: str, values: Sequence[Any], found: Mapping[str, Sequence[Any]]) -> bool:
+    """Whether a key is empty where it is there, and its inner keys say what differs."""
+    inner = any(other.startswith(f"{key}.") for other in found)
+    return inner and all(value in ({}, None) for value in values)
 
 
 SHORT = 40

@@ -13,6 +13,16 @@ HEADER = (
     "tokens a step | training memory | goal | products' share |\n|" + "---|" * 10
 )
 
+MEANINGS = {
+    "seconds a step": "median of each side, prefine first",
+    "faster by": "seconds of the other side by prefine's, over pairs of steps on the same rows",
+    "goal": "the least ratio asked for, the most memory, or the least share",
+    "tokens a step": "as each side computes them: padding and repeated prompts count",
+    "training memory": "prefine's peak above its start, by the other side's; no interval",
+    "products' share": "share of our step that its products would take alone, at their best",
+}
+"""What the columns of the table say that are measured."""
+
 
 def timed(results: Results) -> list[Mapping[str, Any]]:
     """Return the cases that were not skipped."""

@@ -1,6 +1,7 @@
 """`prefine train`: one objective, one model, one data set, one folder."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,6 +49,7 @@ def train(
     ] = False,
 ) -> None:
     """Train a policy or a reward model on preferences."""
+    _look_here()
     if list_:
         from prefine.cli.methods import show_methods
 
@@ -82,6 +84,16 @@ def train(
         typer.echo(json.dumps(summary, allow_nan=False))
     else:
         _show(summary, run.out, dry_run)
+
+
+def _look_here() -> None:
+    """Let `my_losses:capped` name a file in this folder, as `python -m prefine` does by itself.
+
+    The folder comes last, so that a file in it hides no library.
+    """
+    here = str(Path.cwd())
+    if "" not in sys.path and here not in sys.path:
+        sys.path.append(here)
 
 
 def tuned() -> list[str]:

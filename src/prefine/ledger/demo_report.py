@@ -56,6 +56,17 @@ NUMBERS = {
 """Row of the table -> where it stands in `demo.json`."""
 
 MEANINGS = {
+    "gold reward, SFT": "mean true reward of the answers before alignment",
+    "gold reward, DPO": "the same after alignment",
+    "gold reward, DPO minus SFT": "what alignment gained, on the same prompts",
+    "gold reward, shuffled minus SFT": "the same for a run on labels by coin: must be nearly 0",
+    "gold per word, DPO minus SFT": "the gain that longer answers cannot explain",
+    "grammatical, DPO": "the same after alignment",
+    "grammatical, shuffled minus SFT": "the same for labels by coin",
+    "words, DPO": "the same after alignment",
+    "words, DPO minus SFT": "how much longer answers became",
+    "words, shuffled minus SFT": "the same for labels by coin",
+    "KL to SFT, shuffled": "the same for labels by coin",
     "grammatical, SFT": "share of answers that the grammar derives",
     "words, SFT": "the full stop counts as a word",
     "KL to SFT, DPO": "nats per answer, estimated on the policy's own answers",

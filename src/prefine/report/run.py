@@ -96,7 +96,9 @@ def run_report(run: Mapping[str, Any]) -> Report:
 
 
 def _name(path: Any) -> str:
-    return str(path).rstrip("/").rsplit("/", maxsplit=1)[-1] or str(path)
+    """The last part of a path; the folder `model` of a run says nothing without the run's name."""
+    parts = [part for part in str(path).split("/") if part]
+    return "/".join(parts[-2:] if parts[-1:] == ["model"] else parts[-1:]) or str(path)
 
 
 def _in_words(summary: Row, results: Mapping[str, Stat]) -> str:
@@ -105,7 +107,9 @@ def _in_words(summary: Row, results: Mapping[str, Stat]) -> str:
     if used is not None:
         steps = f" in {number(summary['steps'])} steps" if "steps" in summary else ""
         parts.append(f"Trained on {number(used)} rows{steps}.")
-    if "accuracy" in results:
+    if "reward_accuracy" in results:
+        parts.append(f"Held-out reward accuracy {_with_interval(results['reward_accuracy'])}.")
+    elif "accuracy" in results:
         parts.append(f"Held-out accuracy {_with_interval(results['accuracy'])}.")
     if "baseline_longer" in results:
         longer = _with_interval(results["baseline_longer"])

@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 SAMPLES = 6
 
 MORE_MEANINGS = {
-    "log_prob_per_token": "Mean log-probability of a token of the response, nats.",
-    "best_is_first": "Share of lists whose best response the model scores highest.",
+    "log_prob_per_token": "mean log-probability of a token of the response, nats",
+    "best_is_first": "share of lists whose best response gained most against the reference, or is "
+    "the likeliest without one",
+    "error": "squared error of a denoising step, at fixed times and noises",
 }
+
+LABEL_ACCURACY = "share of responses that gained against the reference if liked, or lost if not"
+"""What `accuracy` says of single responses, which have no pair to be ordered in."""
 
 
 def write_report(plan: "Plan", summary: dict[str, Any], outcome: "Outcome") -> None:
@@ -54,6 +59,8 @@ def run_facts(plan: "Plan", summary: dict[str, Any], outcome: "Outcome") -> dict
             }
             for before, after in outcome.shown
         ]
+    if plan.declared.data == "point":
+        facts["meanings"]["accuracy"] = LABEL_ACCURACY
     if plan.declared.data == "pair" and outcome.scores:
         margins = _margins(outcome)
         facts["margins"] = margins
@@ -87,7 +94,7 @@ def _sample(plan: "Plan", row: Mapping[str, Any], scores: Sequence[float]) -> di
         {
             "name": item["role"],
             **_said(plan, responses[item["response"]]),
-            "score": f"{score:.3g} {plan.adapter.unit}",
+            f"score ({plan.adapter.unit})": f"{score:.3g}",
         }
         for item, score in zip(view_row["items"], scores, strict=False)
     ]
