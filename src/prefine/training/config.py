@@ -93,6 +93,7 @@ class DenoisingConfig(_Strict):
             null for new ones in every epoch.
         eval_draws: Draws of a row when it is held out.
         show: Captions whose pictures the report shows, drawn before and after training.
+        guidance: Scale of classifier-free guidance of those; null for the pipeline's own.
         size: Height and width of pictures, pixels; null for the model's own.
         density: How times are drawn; null for what the model was made with. Of flows alone.
         time_weight: Factor of the squared error at time t: `(1-t)^2` for flows, `min_snr` for
@@ -107,6 +108,7 @@ class DenoisingConfig(_Strict):
     eval_draws: int = Field(default=16, ge=1)
     size: int | None = Field(default=None, ge=8)
     show: int = Field(default=4, ge=0)
+    guidance: float | None = Field(default=None, ge=0)
     density: Literal["uniform", "logit_normal"] | None = None
     time_weight: Literal["constant", "(1-t)^2", "min_snr"] | None = None
 

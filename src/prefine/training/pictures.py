@@ -16,6 +16,9 @@ from prefine.training.distributed import best_device
 OF_TEXT = ("template", "max_length", "truncate", "layout", "token_budget", "head_only")
 """Keys of a run that mean nothing to a picture model."""
 
+OF_RUNS = {"eval_draws", "show", "guidance", "size"}
+"""Keys of `denoising` that are not the adapter's."""
+
 TIME_WEIGHTS = {"(1-t)^2": True, "min_snr": False}
 """Factor of the error at a time -> whether it is for flows, or for diffusion."""
 
@@ -43,7 +46,7 @@ def picture_parts(config: RunConfig, *, progress: bool) -> tuple[PictureModel, D
         raise ConfigError(f"denoising.time_weight={weight} is not for a {kind}.")
     if given.inversion_steps is not None and given.noise != "inverted":
         raise ConfigError("denoising.inversion_steps does nothing unless denoising.noise=inverted.")
-    options = given.model_dump(exclude={"eval_draws", "show", "size"}, exclude_none=True)
+    options = given.model_dump(exclude=OF_RUNS, exclude_none=True)
     model.pipeline.to(best_device())
     _name_checkpoints(model.denoiser)
     roots = {root_of(name) for name in (config.data, config.eval_data) if name is not None}

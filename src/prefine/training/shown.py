@@ -31,7 +31,8 @@ def draw_shown(plan: "Plan", count: int) -> list[Shown]:
         return []
     captions = _captions(plan, count)
     seeds = [plan.config.seed + at for at in range(len(captions))]
-    pictures = plan.pictures.sample(captions, seeds, steps=STEPS)
+    guidance = plan.denoising.guidance
+    pictures = plan.pictures.sample(captions, seeds, steps=STEPS, guidance=guidance)
     return [Shown(text, png(one)) for text, one in zip(captions, pictures, strict=True)]
 
 
