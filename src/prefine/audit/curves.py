@@ -149,7 +149,8 @@ class Curves:
     def _weights(self) -> dict[str, float]:
         names = sorted(_before(name, "loss") for name in self._names if _before(name, "loss"))
         wanted = ["loss", *(f"{term}/loss" for term in names)]
-        values = np.array([[row[k] for k in wanted] for row in self.rows if row.keys() >= {*wanted}])
+        whole = [row for row in self.rows if row.keys() >= {*wanted}]
+        values = np.array([[row[name] for name in wanted] for row in whole], dtype=np.float64)
         values = values[np.isfinite(values).all(axis=1)] if len(values) else values
         if not len(values):
             return {}
