@@ -2,6 +2,10 @@
 
 A case is a healthy run with one thing changed. What is changed is the illness that must be named
 first; what else shows is a consequence.
+
+A healthy case is declared so here, before it is trained: raters whose noise is known, and a recipe
+whose runs order held-out pairs better than chance, interval included, on the development worlds.
+Every finding on such a run counts as a false alarm, whatever the run has learnt.
 """
 
 import random
@@ -64,11 +68,11 @@ class Case:
     reference: str = "auto"
 
 
-REWARD = Case("reward", objective="reward", labels="careful", batch_size=16, epochs=3)
-"""A recipe for reward models that learns in every development world.
+REWARD = Case("reward", objective="reward", labels="careful", batch_size=16, epochs=4)
+"""A recipe for reward models that learns in every development world, and does not overfit there.
 
-This small network orders no pair for its first hundred steps and then learns fast, or, where the
-rate breaks it, never. One epoch at twice the rate without a warm-up learnt in six of ten runs.
+This small network orders no pair for its first hundred steps and then learns fast. One epoch at
+twice the rate without a warm-up ended before that, or broke the trunk, in four of eight runs.
 """
 
 HEALTHY = (
@@ -80,7 +84,7 @@ HEALTHY = (
     Case("simpo", objective="simpo"),
     Case("kto", objective="kto", pairs=720),
     REWARD,
-    replace(REWARD, name="reward, 1300 pairs, 4 epochs", pairs=1_300, epochs=4),
+    replace(REWARD, name="reward, 1500 pairs", pairs=1_500),
     Case("dpo, half the rate", rate=0.5),
 )
 

@@ -90,6 +90,13 @@ def test_one_odd_batch_is_no_instability(run: Make):
     assert rules.learning_rate_too_large(spike) is None
 
 
+@pytest.mark.parametrize(("steps", "ill"), [(4, False), (20, True)])
+def test_a_few_odd_batches_of_a_long_run_are_no_instability(run: Make, steps: int, ill: bool):
+    """Of 200 steps, the median is over 10: the run must be up there for more than half of them."""
+    shapes = {"loss": lambda t: 3.0 if 0.5 < t < 0.5 + steps / 199 else 0.6}
+    assert (rules.learning_rate_too_large(run(steps=200, shapes=shapes)) is not None) is ill
+
+
 @pytest.mark.parametrize(
     ("far", "left", "right", "ill"),
     [
@@ -227,6 +234,24 @@ def test_rewards_that_wander_off_together(run: Make, by: float, margin: float, i
     found = rules.learning_rate_too_large(curves)
     assert (found is not None) is ill
     assert found is None or "wandered" in found.what
+
+
+@pytest.mark.parametrize(
+    ("share", "left", "ill"),
+    [(MORE, 1.0, True), (LESS, 1.0, False), (MORE, 0.9, False)],
+    ids=["dead", "low", "nothing left to learn"],
+)
+def test_a_gradient_that_died_is_a_broken_trunk(run: Make, share: float, left: float, ill: bool):
+    shapes = {
+        "grad_norm": lambda t: 2.0 / (share * step_size.DEAD) if 0.3 < t < 0.6 else 2.0,
+        "loss": lambda t: 0.7 if t == 0 else 0.7 * left,
+    }
+    found = rules.learning_rate_too_large(run(shapes=shapes, **REWARD))
+    assert (found is not None) is ill
+    if found is not None:
+        assert "The gradient died" in found.what
+        assert "smallest grad_norm over steps 1" in str(found.evidence[-1])
+    assert rules.learning_rate_too_large(run(shapes=shapes)) is None, "a policy has other signs"
 
 
 def held(margin: float, ratio: float) -> dict[str, Any]:

@@ -19,7 +19,7 @@ NOTHING_LEARNT = 0.95
 """Last loss over the first one, above which so long a way has not paid."""
 
 ORDERED = 0.6
-"""Training accuracy from which it has paid, whatever the loss: a small beta lets that fall little."""
+"""Training accuracy from which it has paid: with a small beta the loss can fall but little."""
 
 SMALLEST_FALL = 0.02
 """Share of the loss that a run takes off if it learns anything at all."""
@@ -29,6 +29,10 @@ NOTHING_MOVED = 2e-4
 
 WANDERED = 8.0
 """Log-odds by which all rewards moved together, and by which that exceeds the margin."""
+
+DEAD = 200.0
+"""Factor by which the gradient of a reward model fell although the loss did not. Labels that are
+noise take off a factor of 30, slow beginnings 50, and steps that broke the trunk 1,000 and more."""
 
 STILL_LOSS = 0.005
 """Share by which the loss of the same held-out rows changes while a model stays where it is."""
@@ -62,27 +66,29 @@ PRICE = 1.0
 MOVED = 0.05
 """Log-ratio margin by log-probability, from which the price is being paid."""
 
-PEAK_WINDOW = 3
-"""Steps of the moving median: a single odd batch is no instability."""
+PEAK_WINDOW, PEAK_SHARE = 3, 0.05
+"""Steps of the moving median, or share of a long run: some odd small batches are no instability."""
 
 
 def learning_rate_too_large(curves: Curves) -> Finding | None:
     """The loss climbs above its start, or the policy goes far away and the loss gains nothing."""
     loss = curves.get("loss")
-    first, smoothed = float(loss.values[0]), loss.smoothed(PEAK_WINDOW)
+    window = max(PEAK_WINDOW, int(PEAK_SHARE * len(loss)))
+    first, smoothed = float(loss.values[0]), loss.smoothed(window)
     start = first if curves.has_reference else max(first, float(smoothed[0]))
     tail = curves.over("loss", TAIL)
     if first <= 0:
         return None  # a loss without a bottom at 0 has no scale to climb by
     at = int(smoothed.argmax())
-    peak = Curve("loss", loss.steps[at : at + PEAK_WINDOW], loss.values[at : at + PEAK_WINDOW])
+    peak = Curve(loss.name, loss.steps[at : at + window], loss.values[at : at + window])
     ratio = float(smoothed[at]) / start  # without a reference the first batch scatters, too
     climbed = at > 0 and ratio >= LOSS_PEAK
     drift = None if curves.is_reward_model else curves.drift()
     far = 0.0 if drift is None else drift.level().value
     lost = far >= GONE or (far >= FAR and not _has_paid(curves, tail, first))
     wandered = curves.is_reward_model and _wandered(curves)
-    if not climbed and not lost and not wandered:
+    flat = _dead_stretch(curves) if curves.is_reward_model else None
+    if not climbed and not lost and not wandered and flat is None:
         return None
     evidence = [seen(loss.part((0.0, 0.0), curves.last_step)), seen(peak), seen(tail)]
     if drift is not None:
@@ -93,9 +99,13 @@ def learning_rate_too_large(curves: Curves) -> Finding | None:
         said = f"The loss climbed to {ratio:.1f} times its first value"
     elif lost:
         said = f"The policy went {far:.2g} nats per token away, further than the loss can pay for"
-    else:
+    elif wandered:
         evidence.append(seen(_rewards(curves).part(TAIL, curves.last_step)))
         said = "The rewards of all responses wandered off together"
+    else:
+        said = "The gradient died while the loss stayed: no text earns more than another"
+    if flat is not None:
+        evidence.append(seen(flat, "smallest grad_norm"))
     rate = (curves.config.get("training") or {}).get("learning_rate")
     known = "" if rate is None else f" (here {rate:g})"
     return Finding(
@@ -127,6 +137,21 @@ def _wandered(curves: Curves) -> bool:
     margin = curves.margin().part(TAIL, curves.last_step).level().value
     wandered = float(np.ptp(_rewards(curves).smoothed(PEAK_WINDOW)))
     return wandered >= WANDERED and wandered >= WANDERED * abs(margin)
+
+
+def _dead_stretch(curves: Curves) -> Curve | None:
+    """A tenth of the run in which nothing pulled any more, although nothing was learnt."""
+    if not curves.has("grad_norm"):
+        return None
+    norm, loss = curves.get("grad_norm"), curves.get("loss")
+    first = float(norm.smoothed(PEAK_WINDOW)[0])
+    window = max(PEAK_WINDOW, len(norm) // 10)
+    smoothed = norm.smoothed(window)
+    at = int(smoothed.argmin())
+    flat = Curve(norm.name, norm.steps[at : at + window], norm.values[at : at + window])
+    then = loss.values[(loss.steps >= flat.steps[0]) & (loss.steps <= flat.steps[-1])]
+    learnt = not len(then) or float(then.mean()) < NOTHING_LEARNT * float(loss.values[0])
+    return flat if not learnt and first > DEAD * float(smoothed[at]) else None
 
 
 def _steepest(norm: Curve):
