@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diagnose_cases import Case, configuration, healthy_runs, ill_runs
+from diagnose_cases import Case, configuration, healthy_runs, ill_runs, world
 
 from prefine.audit import diagnose
+from prefine.ledger.answers import ask
 from prefine.runs import RunFolder
-from prefine.statistics import wilson
+from prefine.statistics import proportion, wilson
 from prefine.storage import write_json
 from prefine.training import report
 from prefine.training.config import parse
@@ -53,6 +54,7 @@ def run(case: Case, seed: int, home: Path) -> dict[str, Any]:
     found = diagnose(folder / "run")
     metrics = (RunFolder(folder / "run").read_summary() or {})["metrics"]
     accuracy = next(metrics[name] for name in ACCURACIES if name in metrics)
+    is_policy = case.objective != "reward"
     return {
         "case": case.name,
         "illness": case.illness or None,
@@ -62,9 +64,19 @@ def run(case: Case, seed: int, home: Path) -> dict[str, Any]:
         "follows": {f.name: f.because for f in found.findings if f.because},
         "unchecked": found.unchecked,
         "held_out_accuracy": accuracy,
+        "sentences": sentences(str(folder / "run" / "model"), seed) if is_policy else None,
         "steps": found.steps,
         "cpu_seconds": json.loads(cost.read_text(encoding="utf-8")),
     }
+
+
+def sentences(model: str, seed: int) -> dict[str, Any]:
+    """Ask a policy, and return the share of its answers that are grammatical: what no curve shows.
+
+    For that of the language model it started from, pass the world's own `model`.
+    """
+    answers = ask("policy", model, world(seed).held_out.prompts, 2, seed)
+    return proportion(answers.measure("validity"), answers.clusters).to_json()
 
 
 def without_pages() -> None:
@@ -140,6 +152,7 @@ def main() -> None:
         "made_on_worlds": DEVELOPMENT,
         "goals": {"named_first": 0.9, "false_alarms": 0.05},
         **summary(results),
+        "sentences_before": {str(seed): sentences(world(seed).model, seed) for seed in args.worlds},
         "cpu_seconds": round(sum(result["cpu_seconds"] for result in results), 1),
         "versions": {name: importlib.metadata.version(name) for name in ("prefine", "torch")}
         | {"python": platform.python_version()},

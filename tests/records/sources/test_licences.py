@@ -61,10 +61,22 @@ def test_the_fields_of_a_card(said: dict[str, Any], licence: str | None):
         ("---\nlicense: mit\n", None),
         ("---\n- license\n---\n", None),
         ("# Pairs\n---\nlicense: mit\n---\n", None),
+        ("Pairs\nlicense: mit\n---\nmore\n", None),
         ("# Pairs\n- Licence: MIT\n", None),
         ("", None),
     ],
-    ids=["stated", "Windows", "marked", "torn", "open", "a list", "later", "prose", "empty"],
+    ids=[
+        "stated",
+        "Windows",
+        "marked",
+        "torn",
+        "open",
+        "a list",
+        "later",
+        "unopened",
+        "prose",
+        "empty",
+    ],
 )
 def test_only_the_front_matter_counts(card: str, licence: str | None):
     assert licence_of_card(card) == licence
