@@ -1,5 +1,7 @@
 """Learning rate and beta: was the step too long, too short, or held too tightly?"""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from prefine.audit.curves import HEAD, HELD_OUT, TAIL, Curve, Curves
@@ -220,11 +222,11 @@ def _reward_is_still(curves: Curves) -> tuple[float, list[Evidence]] | None:
     still = (
         moved <= SMALLEST_FALL
         and abs(levels[1].level().value - levels[0].level().value) <= STILL
-        and _alike(*spreads, SPREAD)
+        and _alike(spreads, SPREAD)
     )
     if still and curves.has("grad_norm"):
         norms = [_size(curves.over("grad_norm", part)) for part in (OUTSET, TAIL)]
-        still = _alike(*norms, STEEPNESS)
+        still = _alike(norms, STEEPNESS)
         evidence += map(seen, norms)
     return (SMALLEST_FALL / max(moved, 1e-12), evidence) if still else None
 
@@ -242,9 +244,9 @@ def _size(curve: Curve) -> Curve:
     return Curve(name, curve.steps, np.abs(curve.values))
 
 
-def _alike(one: Curve, other: Curve, factor: float) -> bool:
+def _alike(stretches: Sequence[Curve], factor: float) -> bool:
     """Whether the medians of two stretches are within a factor of each other."""
-    first, last = float(np.median(one.values)), float(np.median(other.values))
+    first, last = (float(np.median(stretch.values)) for stretch in stretches)
     return first <= factor * last and last <= factor * first
 
 

@@ -98,8 +98,8 @@ def _stated(folder: Path) -> Iterator[str]:
 
 def _of_infos(said: Mapping[str, Any]) -> Iterator[str]:
     """One licence, if all configurations name the same one."""
-    inner = [info for info in said.values() if isinstance(info, dict) and "license" in info]
-    infos = [said] if "license" in said else cast(list[Mapping[str, Any]], inner)
+    inner = [cast(dict[str, Any], info) for info in said.values() if isinstance(info, dict)]
+    infos = [said] if "license" in said else [info for info in inner if "license" in info]
     named = {licence_in(info) for info in infos}
     if len(named) == 1 and (only := named.pop()) is not None:
         yield only
