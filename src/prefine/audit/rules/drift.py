@@ -22,7 +22,7 @@ GAIN = 0.02
 
 TOO_FAR = 0.7
 """Nats per token that no gain excuses: text has one or two. In the word world, runs that went so
-far order three quarters of held-out pairs, and a third to none of what they write is a sentence."""
+far order held-out pairs as well as others do, and write fewer sentences, or none."""
 
 PERFECT = 0.95
 """Held-out accuracy that has nothing left to gain."""
