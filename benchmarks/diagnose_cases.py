@@ -2,6 +2,10 @@
 
 A case is a healthy run with one thing changed. What is changed is the illness that must be named
 first; what else shows is a consequence.
+
+A healthy case is declared so here, before it is trained: raters whose noise is known, and a recipe
+whose runs order held-out pairs better than chance, interval included, on the development worlds.
+Every finding on such a run counts as a false alarm, whatever the run has learnt.
 """
 
 import random
@@ -20,8 +24,11 @@ from prefine.records import Records
 PROMPTS, HELD_OUT_PROMPTS, SAMPLES = 750, 120, 4
 """Prompts whose answers are compared, those held out, and answers to each: two pairs a prompt."""
 
-RATES = {"dpo": 3e-4, "ipo": 3e-4, "kto": 3e-4, "simpo": 1e-3, "reward": 3e-3}
+RATES = {"dpo": 3e-4, "ipo": 3e-4, "kto": 3e-4, "simpo": 1e-3, "reward": 1.5e-3}
 """Learning rates that do well here."""
+
+WARM_UP = {"reward": 0.1}
+"""Share of the steps over which the rate rises: a new head's first gradients break the trunk."""
 
 OPTIONS = {
     "dpo": {"beta": 0.5},
@@ -61,6 +68,13 @@ class Case:
     reference: str = "auto"
 
 
+REWARD = Case("reward", objective="reward", labels="careful", batch_size=16, epochs=4)
+"""A recipe for reward models that learns in every development world, and does not overfit there.
+
+This small network orders no pair for its first hundred steps and then learns fast. One epoch at
+twice the rate without a warm-up ended before that, or broke the trunk, in four of eight runs.
+"""
+
 HEALTHY = (
     Case("dpo"),
     Case("dpo, beta 0.2", options={"beta": 0.2}),
@@ -69,8 +83,8 @@ HEALTHY = (
     Case("ipo", objective="ipo"),
     Case("simpo", objective="simpo"),
     Case("kto", objective="kto", pairs=720),
-    Case("reward", objective="reward", batch_size=16),
-    Case("reward, 960 pairs", objective="reward", batch_size=16, pairs=960),
+    REWARD,
+    replace(REWARD, name="reward, 1500 pairs", pairs=1_500),
     Case("dpo, half the rate", rate=0.5),
 )
 
@@ -84,27 +98,19 @@ ILL = (
         reference="other",
     ),
     Case("dpo, rate x 100", "learning_rate_too_large", rate=100),
-    Case(
-        "reward, rate x 100", "learning_rate_too_large", objective="reward", batch_size=16, rate=100
-    ),
+    replace(REWARD, name="reward, rate x 200", illness="learning_rate_too_large", rate=200),
     Case("dpo, rate / 100", "learning_rate_too_small", rate=0.01),
-    Case(
-        "reward, rate / 1000",
-        "learning_rate_too_small",
-        objective="reward",
-        batch_size=16,
-        rate=0.001,
-    ),
+    replace(REWARD, name="reward, rate / 1000", illness="learning_rate_too_small", rate=0.001),
     Case("beta 0.005", "beta_too_small", options={"beta": 0.005}, rate=3, epochs=2),
     Case("beta 20", "beta_too_large", options={"beta": 20.0}),
     Case("192 pairs, 8 epochs", "overfitting", pairs=192, epochs=8, rate=3),
-    Case(
-        "reward, 192 pairs, 8 epochs",
-        "overfitting",
-        objective="reward",
-        batch_size=16,
+    replace(
+        REWARD,
+        name="reward, 192 pairs, 12 epochs",
+        illness="overfitting",
+        labels="raters",
         pairs=192,
-        epochs=8,
+        epochs=12,
     ),
     Case(
         "beta 0.05, rate x 10",
@@ -124,25 +130,11 @@ ILL = (
         epochs=2,
     ),
     Case("raters flip 45%", "label_noise", labels="flipping"),
-    Case(
-        "reward, raters flip 45%",
-        "label_noise",
-        objective="reward",
-        batch_size=16,
-        labels="flipping",
-    ),
+    replace(REWARD, name="reward, raters flip 45%", illness="label_noise", labels="flipping"),
     Case("raters like length", "length_bias", labels="long"),
-    Case(
-        "reward, raters like length",
-        "length_bias",
-        objective="reward",
-        batch_size=16,
-        labels="long",
-    ),
+    replace(REWARD, name="reward, raters like length", illness="length_bias", labels="long"),
     Case("shuffled words as rejected", "data_too_easy", labels="easy"),
-    Case(
-        "reward, shuffled words", "data_too_easy", objective="reward", batch_size=16, labels="easy"
-    ),
+    replace(REWARD, name="reward, shuffled words", illness="data_too_easy", labels="easy"),
 )
 
 
@@ -240,6 +232,7 @@ def configuration(case: Case, seed: int, folder: Path) -> dict[str, Any]:
         "seed": seed,
         "training": {
             "learning_rate": RATES[case.objective] * case.rate,
+            "warmup_steps": WARM_UP.get(case.objective, 0),
             "num_train_epochs": case.epochs,
             "per_device_train_batch_size": case.batch_size,
             "per_device_eval_batch_size": 64,

@@ -54,6 +54,26 @@ def test_causes_come_before_what_follows_from_them(run: Make):
     ]
 
 
+def test_a_policy_that_is_gone_is_told_before_what_it_learnt_by_heart(run: Make, number: Any):
+    shapes = {
+        "kl_reference": lambda t: 0.0 if t == 0 else 15.0,
+        "log_ratio/chosen": lambda t: -8 * min(1.0, 2 * t),
+        "log_ratio/rejected": lambda t: -8 * min(1.0, 2 * t) - 0.7 * t,
+        "rewards/accuracies": lambda t: 0.95,
+    }
+    found = examine(run(shapes=shapes, summary={"metrics": {"reward_accuracy": number(0.7)}}))
+    names = [(f.name, f.severity) for f in found.findings]
+    assert names[:2] == [("over_optimisation", "critical"), ("overfitting", "serious")]
+    assert found.findings[2].because in ("over_optimisation", "overfitting")
+
+
+def test_margins_that_labels_do_not_bear_out_are_no_length_bias_of_theirs(run: Make):
+    shapes = {"rewards/accuracies": lambda t: 0.52, "length_correlation": lambda t: 0.8}
+    found = examine(run(shapes=shapes))
+    names = [(f.name, f.because) for f in found.findings]
+    assert names == [("label_noise", ""), ("length_bias", "label_noise")]
+
+
 def test_the_worst_comes_first_among_causes(run: Make):
     shapes = {"length_correlation": lambda t: 0.9, "kl_reference": lambda t: 5.0}
     found = examine(run(shapes=shapes))

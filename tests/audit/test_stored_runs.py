@@ -1,7 +1,7 @@
 """Curves of real runs that were made to be ill, and of healthy ones: what is said of them.
 
-The runs are those of `benchmarks/diagnose.py` on world 0, on which thresholds were chosen; how well
-the rules do on other worlds stands in docs/results/diagnose.json.
+The runs are those of `benchmarks/diagnose.py` on worlds 0 and 10, on which rules were made (of long
+ones every third step); how well the rules do on other worlds stands in docs/results/diagnose.json.
 """
 
 import json

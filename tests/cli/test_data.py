@@ -48,6 +48,15 @@ def test_inspect_json(run, data):
     assert summary["fingerprint"] == load(data).fingerprint
 
 
+def test_inspect_counts_licences(run, data):
+    assert json.loads(run("inspect", data, "--json").stdout)["licences"] == {"not stated": 40}
+    shown = run("inspect", data, "--license", "cc-by-4.0").stdout
+    assert "licences" in shown
+    assert "cc-by-4.0 40" in shown
+    run("convert", data, "own.jsonl", "--license", "mit")
+    assert load("own.jsonl").licences == {"mit": 40}
+
+
 def test_inspect_shows_three_records(run, data):
     shown = run("inspect", data).stdout
     assert "trl_preference" in shown

@@ -41,6 +41,7 @@ def test_counts(make_record, vote, rating):
         "tags": {"weight": 1, "malformed": 1},
         "invalid": 0,
         "malformed": 1,
+        "licences": {"not stated": 6},
     }
 
 

@@ -1,7 +1,9 @@
 """A saved model says what it is, loads anywhere, and scores as it did when it was trained."""
 
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from huggingface_hub import ModelCard
 from prefine.errors import ConfigError
 from prefine.models import RewardModel, load_policy, load_tokenizer
 from prefine.models.reward import RewardCard
-from prefine.records import load
+from prefine.records import Records, load
 from prefine.training.run import train
 
 Configure = Callable[..., Any]
@@ -59,10 +61,38 @@ def test_a_card_says_what_the_data_was_and_under_which_licences(
     card = ModelCard.load(tmp_path / "run" / "model" / "README.md")
     assert "| from | pairs.jsonl |" in card.text
     assert "| licences, with the records that name them | not stated 24 |" in card.text
+    assert "- the licence of 24 of 24 records is not known" in card.text
+    assert "the licence of 24 of 24 records is not known" in shown(tmp_path / "run")
     results = {result.metric_type: result for result in card.data.eval_results or []}
     accuracy = summary["metrics"]["accuracy"]
     assert results["accuracy"].metric_value == accuracy["value"]
     assert results["accuracy"].metric_args == {k: v for k, v in accuracy.items() if k != "value"}
+
+
+def test_licences_are_told_with_their_counts_and_an_option_names_what_is_not_stated(
+    configure: Configure, start: Path, tmp_path: Path
+) -> None:
+    """Records that name their licence keep it; the option is for the others."""
+    records = list(load(start / "pairs.jsonl"))
+    named = replace(records[0], source=replace(records[0].source, license="cc-by-4.0"))
+    data = tmp_path / "own.jsonl"
+    Records.of([named, *records[1:]]).save(data)
+    unsaid = train(configure("dpo", data=str(data), out=str(tmp_path / "unsaid")), quiet=True)
+    assert unsaid.summary["data"]["licences"] == {"not stated": 23, "cc-by-4.0": 1}
+    assert any("the licence of 23 of 24 records" in note for note in unsaid.summary["notes"])
+    said = configure("dpo", data=str(data), out=str(tmp_path / "said"), rows={"license": "mit"})
+    summary = train(said, quiet=True).summary
+    assert summary["data"]["licences"] == {"mit": 23, "cc-by-4.0": 1}
+    assert not any("licence" in note for note in summary["notes"])
+    card = (tmp_path / "said" / "model" / "README.md").read_text()
+    assert "| licences, with the records that name them | mit 23; cc-by-4.0 1 |" in card
+    assert "mit 23" in shown(tmp_path / "said")
+
+
+def shown(run: Path) -> str:
+    """The report of a run as text without its tags."""
+    text = (run / "report.html").read_text(encoding="utf-8")
+    return " ".join(re.sub(r"<[^>]+>", " ", text).split())
 
 
 def test_adapters_of_a_reward_model_load_whole(

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from prefine.adapters.layout import lay_out
+from prefine.audit.curves import Curves
 from prefine.errors import ObjectiveError
-from prefine.objectives import dpo, kto
+from prefine.objectives import dpo, kto, sft, simpo
 from prefine.scores import ItemScores, Term
 from prefine.training.terms import term_rows, total_weights
 
@@ -43,3 +44,19 @@ def test_a_term_weighs_the_rows_that_have_its_roles() -> None:
     made["roles"] = {"mismatched": torch.tensor([0, -1, 2])}
     terms = [Term("all", dpo, ()), Term("some", dpo, ("mismatched",)), Term("none", dpo, ("x",))]
     assert total_weights([made, made], terms).tolist() == [14.0, 10.0, 0.0]
+
+
+def test_what_two_terms_log_is_read_by_the_diagnosis(trainer: Any) -> None:
+    """The names are the trainer's own: whoever changes them changes what `diagnose` looks for."""
+    seen: list[dict[str, Any]] = []
+    terms = [
+        Term("pairs", simpo, ("chosen", "rejected")),
+        Term("likelihood", sft, ("chosen",), 0.5),
+        Term("turned", simpo, ("rejected", "chosen"), 0.25),
+    ]
+    trainer(terms, on_step=seen.append, max_steps=6).train()
+    curves = Curves(seen)
+    assert curves.terms == ("pairs", "turned")
+    assert curves.get("rewards/margins").name == "pairs/rewards/margins"
+    assert len(curves.get("loss")) == 6
+    assert curves.logged_as("grad_norm") == "grad_norm"

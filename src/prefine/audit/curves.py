@@ -7,6 +7,7 @@ over steps with its t interval. A stretch is given as a share of the run, whatev
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ FEWEST_STEPS = 10
 
 MOST_POINTS = 200
 """Values of a curve between which slopes are taken: their pairs grow with the square."""
+
+MARGIN, LIKED = "rewards/margins", "rewards/chosen"
+"""What a preference term logs: of pairs, and of single responses too."""
 
 HEAD, TAIL = (0.0, 0.1), (0.8, 1.0)
 """The first tenth and the last fifth of a run: what it started from and what it came to."""
@@ -100,6 +104,9 @@ class Curve:
 class Curves:
     """Everything a rule may look at.
 
+    Where an objective has several terms, each metric carries the name of its term. Rules ask for
+    metrics by their own names and are given those of the preference term (`terms`).
+
     Attributes:
         rows: One mapping a logged step, with `step`.
         config: The resolved configuration, without the header.
@@ -119,25 +126,71 @@ class Curves:
         """The last step that was logged."""
         return float(max((row["step"] for row in self.rows), default=0))
 
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(name for row in self.rows for name in row)
+
+    @cached_property
+    def terms(self) -> tuple[str, ...]:
+        """The preference terms of an objective of several terms, the weightiest first.
+
+        Rules read the first. Weights are not logged; they follow from `loss`, which is the weighted
+        sum of the losses of all terms.
+        """
+        if MARGIN in self._names or LIKED in self._names:
+            return ()
+        for metric in (MARGIN, LIKED):
+            found = sorted(_before(name, metric) for name in self._names if _before(name, metric))
+            if found:
+                weights = self._weights()
+                return tuple(sorted(found, key=lambda term: -weights.get(term, 0.0)))
+        return ()
+
+    def _weights(self) -> dict[str, float]:
+        names = sorted(_before(name, "loss") for name in self._names if _before(name, "loss"))
+        wanted = ["loss", *(f"{term}/loss" for term in names)]
+        whole = [row for row in self.rows if row.keys() >= {*wanted}]
+        values = np.array([[row[name] for name in wanted] for row in whole], dtype=np.float64)
+        values = values[np.isfinite(values).all(axis=1)] if len(values) else values
+        if not len(values):
+            return {}
+        fitted = np.linalg.lstsq(values[:, 1:], values[:, 0], rcond=None)[0]
+        return dict(zip(names, np.abs(fitted).tolist(), strict=True))
+
+    def logged_as(self, name: str) -> str:
+        """Return what a metric of the preference term is called in the rows.
+
+        Example:
+            >>> rows = [{"step": 1, "loss": 1.7, "dpo/loss": 0.7, "dpo/rewards/margins": 0.0}]
+            >>> Curves(rows).logged_as("loss"), Curves(rows).logged_as("grad_norm")
+            ('dpo/loss', 'grad_norm')
+        """
+        if not self.terms:
+            return name
+        split = HELD_OUT if name.startswith(HELD_OUT) else ""
+        own = f"{split}{self.terms[0]}/{name.removeprefix(split)}"
+        return own if own in self._names else name
+
     def get(self, name: str) -> Curve:
-        """Return a metric's curve.
+        """Return a metric's curve, under the name that it was logged by.
 
         Raises:
             MissingMetric: If it was never logged.
         """
+        logged = self.logged_as(name)
         found = [
-            (float(row["step"]), float(row[name]))
+            (float(row["step"]), float(row[logged]))
             for row in self.rows
-            if isinstance(row.get(name), int | float) and math.isfinite(row[name])
+            if isinstance(row.get(logged), int | float) and math.isfinite(row[logged])
         ]
         if not found:
             raise MissingMetric(name)
         steps, values = np.array(sorted(found), dtype=np.float64).T
-        return Curve(name, steps, values)
+        return Curve(logged, steps, values)
 
     def has(self, *names: str) -> bool:
         """Whether all of these metrics were logged."""
-        return all(any(name in row for row in self.rows) for name in names)
+        return all(self.logged_as(name) in self._names for name in names)
 
     def over(self, name: str, stretch: tuple[float, float]) -> Curve:
         """Return a metric's curve over a share of the run."""
@@ -240,6 +293,12 @@ class Curves:
         if not count:
             raise MissingMetric("rows.held_out")
         return replace(wilson(round(curve.values[-1] * count), count), value=curve.values[-1])
+
+
+def _before(name: str, metric: str) -> str:
+    """Return the term that a metric on training rows belongs to, or ""."""
+    belongs = name.endswith(f"/{metric}") and not name.startswith(HELD_OUT)
+    return name.removesuffix(f"/{metric}") if belongs else ""
 
 
 def read_curves(path: Path | str) -> Curves:

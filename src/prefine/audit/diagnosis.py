@@ -21,6 +21,7 @@ class Diagnosis:
         unchecked: Illness -> the metric that its rule lacked.
         steps: Steps that were read.
         finished: Whether the run came to its end.
+        terms: Preference terms of an objective of several terms; the first one was read.
     """
 
     findings: tuple[Finding, ...]
@@ -28,6 +29,7 @@ class Diagnosis:
     unchecked: dict[str, str] = field(default_factory=dict)
     steps: int = 0
     finished: bool = True
+    terms: tuple[str, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -48,6 +50,7 @@ class Diagnosis:
             "findings": [finding.to_json() for finding in self.findings],
             "checked": list(self.checked),
             "unchecked": dict(self.unchecked),
+            "terms": list(self.terms),
         }
 
 
@@ -70,7 +73,7 @@ def examine(curves: Curves) -> Diagnosis:
     findings: list[Finding] = []
     checked: list[str] = []
     unchecked: dict[str, str] = {}
-    logged = sum("loss" in row for row in curves.rows)
+    logged = sum(curves.logged_as("loss") in row for row in curves.rows)
     if logged < FEWEST_STEPS:
         verb = "is" if logged == 1 else "are"
         reason = f"{FEWEST_STEPS} logged steps (there {verb} {logged})"
@@ -93,6 +96,7 @@ def examine(curves: Curves) -> Diagnosis:
         unchecked,
         int(curves.last_step),
         curves.summary is not None,
+        curves.terms,
     )
 
 

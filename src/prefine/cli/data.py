@@ -27,6 +27,9 @@ Rename = Annotated[
     list[str] | None,
     typer.Option(metavar="OLD=NEW", help="Call a column by the name the format has for it."),
 ]
+License = Annotated[
+    str | None, typer.Option("--license", help="Licence of records whose source names none.")
+]
 Split = Annotated[str | None, typer.Option(help="Split of a folder or a Hub data set.")]
 Config = Annotated[str | None, typer.Option(help="Configuration of a Hub data set.")]
 Revision = Annotated[str | None, typer.Option(help="Revision of a Hub data set.")]
@@ -47,13 +50,14 @@ def inspect(
     rejects: Rejects = None,
     keep_column: KeepColumn = None,
     rename: Rename = None,
+    license: License = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say what is in a data set; exit with 1 if too many rows cannot be read."""
     from prefine.records.summary import summarise
 
     records = _load(
-        source, format, split, config, revision, max_rejects, rejects, keep_column, rename
+        source, format, split, config, revision, max_rejects, rejects, keep_column, rename, license
     )
     summary = summarise(records)
     if as_json:
@@ -80,6 +84,7 @@ def convert(
     rejects: Rejects = None,
     keep_column: KeepColumn = None,
     rename: Rename = None,
+    license: License = None,
 ) -> None:
     """Convert a data set to prefine's own records, without loss."""
     if to is not None and f".{to}" not in out.suffixes:
@@ -97,6 +102,7 @@ def convert(
         rejects=rejects,
         keep_columns=keep_column or (),
         rename=_names(rename or []),
+        license=license,
     )
     typer.echo(f"{done.records} records -> {out}")
 
@@ -120,11 +126,12 @@ def split_(
     rejects: Rejects = None,
     keep_column: KeepColumn = None,
     rename: Rename = None,
+    license: License = None,
 ) -> None:
     """Divide a data set so that no cluster stands in two parts."""
     shares = _sizes(sizes)
     records = _load(
-        source, format, split, config, revision, max_rejects, rejects, keep_column, rename
+        source, format, split, config, revision, max_rejects, rejects, keep_column, rename, license
     )
     for name, part in records.split(by=by, sizes=shares, seed=seed).items():
         path = out / f"{name}.jsonl"
@@ -145,13 +152,14 @@ def export(
     rejects: Rejects = None,
     keep_column: KeepColumn = None,
     rename: Rename = None,
+    license: License = None,
 ) -> None:
     """Write a data set in a public format, and say what is lost."""
     from prefine.records.formats import format_named
 
     format_named(to)
     records = _load(
-        source, format, split, config, revision, max_rejects, rejects, keep_column, rename
+        source, format, split, config, revision, max_rejects, rejects, keep_column, rename, license
     )
     done = records.export(to, out)
     typer.echo(f"{done.rows} rows of {done.records} records -> {out}")
@@ -171,11 +179,12 @@ def encode(
     rejects: Rejects = None,
     keep_column: KeepColumn = None,
     rename: Rename = None,
+    license: License = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Encode captions and pictures for a picture model, once; runs on them find the numbers."""
     records = _load(
-        source, format, split, config, revision, max_rejects, rejects, keep_column, rename
+        source, format, split, config, revision, max_rejects, rejects, keep_column, rename, license
     )
     from prefine.models.picture_rows import encode_records
 
@@ -207,6 +216,7 @@ def _load(
     rejects: Path | None,
     keep_column: list[str] | None,
     rename: list[str] | None,
+    license: str | None,
 ) -> Any:
     from prefine.records import load
 
@@ -220,6 +230,7 @@ def _load(
         rejects=rejects,
         keep_columns=keep_column or (),
         rename=_names(rename or []),
+        license=license,
     )
 
 

@@ -35,6 +35,9 @@ def _show(found: Any) -> None:
         typer.echo(f"  do    {visible(finding.remedy)}\n")
     for name, metric in found.unchecked.items():
         typer.echo(f"not checked  {name}: the run has no {metric}")
+    if found.terms:
+        others = f"; not read: {', '.join(found.terms[1:])}" if found.terms[1:] else ""
+        typer.echo(f"note  of several terms, this is about `{visible(found.terms[0])}`{others}")
     if not found.finished:
         typer.echo("note  the run did not come to its end, so this is about its curves so far")
     if found.healthy:

@@ -18,6 +18,7 @@ from prefine.records.records import Records, Rejects
 from prefine.records.rejects import RejectsFile
 from prefine.records.schema import Record
 from prefine.records.sources import files, hub, memory
+from prefine.records.sources.licences import licence_beside
 from prefine.records.sources.row import Row
 
 SNIFFED_ROWS = 20
@@ -37,6 +38,7 @@ def load(
     rejects: Path | str | None = None,
     keep_columns: Collection[str] = (),
     rename: Mapping[str, str] | None = None,
+    license: str | None = None,
 ) -> Records:
     """Load records, in constant memory.
 
@@ -57,6 +59,9 @@ def load(
         keep_columns: Columns that the format does not know, to be kept in `meta`.
         rename: Column of the source -> the name that the format has for it: what key options are
             elsewhere (`--prompt_key question` of OpenRLHF is `{"question": "prompt"}`).
+        license: Licence of records that name none. By default what the data set states: its data
+            card (the front matter of the README beside the files, or on the Hub) or its
+            `dataset_info`. It is never guessed.
 
     Returns:
         The records.
@@ -86,6 +91,7 @@ def load(
         rejects=rejects,
         keep_columns=keep_columns,
         rename=rename,
+        license=license,
     ) as found:
         return Records.of(
             found, rejects=lambda: found.rejects, source=found.name, format=found.format
@@ -103,6 +109,7 @@ class Options(TypedDict, total=False):
     rejects: Path | str | None
     keep_columns: Collection[str]
     rename: Mapping[str, str] | None
+    license: str | None
 
 
 class Reading:
@@ -143,12 +150,17 @@ def reading(
     rejects: Path | str | None = None,
     keep_columns: Collection[str] = (),
     rename: Mapping[str, str] | None = None,
+    license: str | None = None,
 ) -> Generator[Reading]:
     """Open what `load` loads, with its options and its errors."""
     if not 0 <= max_rejects <= 1:
         raise ConfigError(f"`max_rejects` must be in [0, 1], got {max_rejects}.")
+    if license is not None and not license.strip():
+        raise ConfigError("`license` is empty. Name the licence, or leave the option out.")
     fixed = None if format == "auto" else format_named(format)
     opened = _open(source, split, config, revision)
+    if license is not None:
+        opened = replace(opened, parts=[replace(p, license=license) for p in opened.parts])
     if rename:
         opened = replace(opened, parts=[_renamed(part, rename) for part in opened.parts])
     path = Path(rejects) if rejects is not None else Path.cwd() / f"{opened.stem}.rejects.jsonl"
@@ -166,11 +178,13 @@ class Part:
         name: As messages and records call it.
         rows: Its rows, to be read once.
         folder: Folder of the file, or None.
+        license: Licence of records that name none.
     """
 
     name: str
     rows: Iterator[Row]
     folder: Path | None = None
+    license: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +208,8 @@ def _open(source: Any, split: str | None, config: str | None, revision: str | No
     if not isinstance(source, str | Path):
         _refuse("rows in memory", config=config, revision=revision)
         rows = memory.memory_rows(source, split)
-        return Opened("memory", "memory", [Part("memory", rows)], split)
+        named = memory.memory_licence(source, split)
+        return Opened("memory", "memory", [Part("memory", rows, license=named)], split)
     path = Path(source).expanduser()
     if path.is_dir():
         _refuse("a folder", config=config, revision=revision)
@@ -203,12 +218,13 @@ def _open(source: Any, split: str | None, config: str | None, revision: str | No
         _refuse("a file", split=split, config=config, revision=revision)
         if not path.exists():
             raise RecordError(f"There is no file {source}.")
-        return Opened(path.name, files.stem(path), [_part(path, path.name)], None)
+        return Opened(path.name, files.stem(path), [_part(path, path.name, path.parent)], None)
     name, _, tag = str(source).partition("@")
     if tag and revision and tag != revision:
         raise ConfigError(f"{source} names revision {tag}, but `revision` is {revision}.")
-    rows = hub.hub_rows(name, config=config, split=split, revision=tag or revision)
-    return Opened(str(source), name.replace("/", "--"), [Part(str(source), rows)], split)
+    rows, named = hub.hub_rows(name, config=config, split=split, revision=tag or revision)
+    parts = [Part(str(source), rows, license=named)]
+    return Opened(str(source), name.replace("/", "--"), parts, split)
 
 
 def _is_hub_name(source: str) -> bool:
@@ -221,15 +237,15 @@ def _refuse(what: str, **options: str | None) -> None:
             raise ConfigError(f"`{name}` has no meaning for {what}, got {value!r}.")
 
 
-def _part(path: Path, name: str) -> Part:
-    return Part(name, files.file_rows(path, name), path.parent)
+def _part(path: Path, name: str, root: Path) -> Part:
+    return Part(name, files.file_rows(path, name), path.parent, licence_beside(path, root))
 
 
 def _open_folder(folder: Path, split: str | None) -> Opened:
     found = files.folder_files(folder, split)
     root = folder.resolve().name
     names = [f"{root}/{path.relative_to(folder).as_posix()}" for path in found]
-    parts = [_part(path, name) for path, name in zip(found, names, strict=True)]
+    parts = [_part(path, name, folder) for path, name in zip(found, names, strict=True)]
     return Opened(root, root, parts, split)
 
 
@@ -324,7 +340,7 @@ def _read(
             if row.value is not None:
                 where = Where(part.name, row.number, opened.split, part.folder)
                 try:
-                    found = _records(chosen, row.value, where, keep)
+                    found = _licensed(_records(chosen, row.value, where, keep), part.license)
                     for record in found:
                         refuse_outside(record, part.folder)
                     if joiner is None:
@@ -352,3 +368,15 @@ def _records(
         return chosen.records(row, where)
     records = chosen.records({key: row[key] for key in row if key not in kept}, where)
     return [replace(record, meta={**record.meta, **kept}) for record in records]
+
+
+def _licensed(records: Sequence[Record], named: str | None) -> Sequence[Record]:
+    """Name the licence of records that name none themselves."""
+    if named is None:
+        return records
+    return [
+        record
+        if record.source.license is not None
+        else replace(record, source=replace(record.source, license=named))
+        for record in records
+    ]

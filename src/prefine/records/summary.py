@@ -21,7 +21,7 @@ def summarise(records: Records) -> dict[str, Any]:
         A JSON object: format, records, candidates, judgments, rejects, ties, pairs,
         identical_pairs, mean_chars (candidates, chosen, rejected), longer_chosen (share of pairs
         whose chosen response is longer, equal lengths count half), kinds, aspects, rater_types,
-        raters, roles, tags, invalid, malformed, fingerprint.
+        raters, roles, tags, invalid, malformed, licences, fingerprint.
     """
     count = _Count()
     for record in records:
@@ -42,6 +42,7 @@ def summarise(records: Records) -> dict[str, Any]:
         "tags": dict(count.tags.most_common()),
         "invalid": count.invalid,
         "malformed": count.malformed,
+        "licences": records.licences,
         "fingerprint": records.fingerprint,
     }
 

@@ -35,6 +35,7 @@ class DataConfig(_Strict):
         ignore: Fields that may stay unread, e.g. `[margin]`.
         keep_columns: Columns of a file that its format does not know, kept in `meta`.
         rename: Column of the file -> the name that the format has for it.
+        license: Licence of records whose source names none.
     """
 
     format: str = "auto"
@@ -52,6 +53,7 @@ class DataConfig(_Strict):
     ignore: list[Literal["prob", "margin", "tie"]] = []
     keep_columns: list[str] = []
     rename: dict[str, str] = {}
+    license: str | None = None
 
 
 class LoraConfig(_Strict):

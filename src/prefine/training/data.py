@@ -62,6 +62,7 @@ def load_data(config: RunConfig, declared: Spec, adapter: Adapter, *, name: str)
         rejects=f"{config.out}/{REJECTS}",
         keep_columns=options.keep_columns,
         rename=options.rename,
+        license=options.license,
     )
     facts: dict[str, Any] = {
         "data": config.data,
@@ -71,6 +72,7 @@ def load_data(config: RunConfig, declared: Spec, adapter: Adapter, *, name: str)
         "rejects": records.rejects.count,
         "licences": records.licences,
     }
+    unlicensed = _unlicensed(records)
     held_out = None
     if config.eval_data is not None:
         held_out = load(
@@ -89,7 +91,7 @@ def load_data(config: RunConfig, declared: Spec, adapter: Adapter, *, name: str)
     train_view = make_view(records, declared, options, name=name, seed=config.seed)
     data = RunData(EncodedRows(lambda _: [], 0), None, train_view, None, facts)
     data.train, prepared = _encode(train_view, declared, adapter, config.seed)
-    data.notes, data.sample = list(prepared.notes), prepared.sample
+    data.notes, data.sample = [*prepared.notes, *unlicensed], prepared.sample
     _count(data.set_aside, train_view.set_aside, prepared.set_aside)
     if held_out is not None and len(held_out):
         data.held_out_view = make_view(held_out, declared, options, name=name, seed=config.seed)
@@ -97,6 +99,19 @@ def load_data(config: RunConfig, declared: Spec, adapter: Adapter, *, name: str)
             data.held_out, prepared = _encode(data.held_out_view, declared, adapter, config.seed)
             _count(data.set_aside, data.held_out_view.set_aside, prepared.set_aside)
     return data
+
+
+def _unlicensed(records: Any) -> list[str]:
+    """A sentence where the licence of some records is not known."""
+    from prefine.records.records import NOT_STATED
+
+    count = records.licences.get(NOT_STATED, 0)
+    if not count:
+        return []
+    return [
+        f"the licence of {count} of {len(records)} records is not known: neither they nor a card "
+        "beside them names it. Find out before you pass the model on, and say it with rows.license"
+    ]
 
 
 def make_view(records: Any, declared: Spec, options: DataConfig, *, name: str, seed: int) -> Any:

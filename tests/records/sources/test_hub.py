@@ -32,22 +32,24 @@ class Api:
 
     access: Exception | None = None
     info: Exception | None = None
+    card: huggingface_hub.DatasetCardData | None = None
 
     def auth_check(self, repo_id: str, *, repo_type: str) -> None:
         assert repo_type == "dataset"
         if self.access is not None:
             raise self.access
 
-    def dataset_info(self, repo_id: str, *, revision: str | None) -> None:
+    def dataset_info(self, repo_id: str, *, revision: str | None) -> SimpleNamespace:
         if self.info is not None:
             raise self.info
+        return SimpleNamespace(card_data=self.card)
 
 
 @pytest.fixture
 def hub(monkeypatch):
-    """Return `hub(access=..., info=..., data=...)`: what the Hub answers; records the calls."""
+    """Return `hub(access=..., info=..., data=..., card=...)`: what the Hub answers; its calls."""
 
-    def answer(access=None, info=None, data=None):
+    def answer(access=None, info=None, data=None, card=None):
         calls = []
 
         def load_dataset(name, config=None, *, revision=None):
@@ -56,7 +58,7 @@ def hub(monkeypatch):
                 raise data
             return data
 
-        api = type("Answering", (Api,), {"access": access, "info": info})
+        api = type("Answering", (Api,), {"access": access, "info": info, "card": card})
         monkeypatch.setattr(huggingface_hub, "HfApi", api)
         monkeypatch.setattr(datasets, "load_dataset", load_dataset)
         return calls
@@ -77,6 +79,34 @@ def test_a_data_set(hub):
     assert (len(records), records.source) == (3, "org/name@v1.0")
     assert records[0].source.name == "org/name@v1.0"
     assert records[1].source.row == 1
+
+
+def test_the_licence_of_the_card(hub):
+    card = huggingface_hub.DatasetCardData(license="cc-by-4.0", language="en")
+    hub(data=splits(train=ROWS), card=card)
+    assert load("org/name").licences == {"cc-by-4.0": 3}
+    assert load("org/name", license="mit").licences == {"mit": 3}
+    hub(data=splits(train=ROWS), card=huggingface_hub.DatasetCardData(license="unknown"))
+    assert load("org/name").licences == {"not stated": 3}
+    hub(data=splits(train=ROWS))
+    assert load("org/name").licences == {"not stated": 3}
+
+
+def test_the_licence_in_the_cached_card_when_the_hub_is_away(hub, monkeypatch, tmp_path):
+    card = tmp_path / "README.md"
+    card.write_text("---\nlicense: mit\n---\n")
+    asked = []
+
+    def cached(name, file, *, repo_type, revision):
+        asked.append((name, file, repo_type, revision))
+        return str(card)
+
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", cached)
+    hub(access=ConnectionError("no route"), data=splits(train=ROWS))
+    assert load("org/name@v1.0").licences == {"mit": 3}
+    assert asked == [("org/name", "README.md", "dataset", "v1.0")]
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: None)
+    assert load("org/name").licences == {"not stated": 3}
 
 
 def test_revision_twice(hub):

@@ -46,8 +46,9 @@ EXPLAINS = {
     "learning_rate_too_small": ("label_noise", "length_bias"),
     "beta_too_large": ("learning_rate_too_large", "overfitting"),
     "beta_too_small": ("overfitting", "over_optimisation", "displacement"),
-    "overfitting": ("over_optimisation", "displacement"),
+    "overfitting": ("displacement",),
     "over_optimisation": ("displacement",),
+    "label_noise": ("length_bias",),
 }
 """Illness -> those it brings along: they are told after it, and named as its consequence."""
 

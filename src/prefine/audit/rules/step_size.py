@@ -1,5 +1,7 @@
 """Learning rate and beta: was the step too long, too short, or held too tightly?"""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from prefine.audit.curves import HEAD, HELD_OUT, TAIL, Curve, Curves
@@ -18,6 +20,9 @@ GONE = 3.0
 NOTHING_LEARNT = 0.95
 """Last loss over the first one, above which so long a way has not paid."""
 
+ORDERED = 0.6
+"""Training accuracy from which it has paid: with a small beta the loss can fall but little."""
+
 SMALLEST_FALL = 0.02
 """Share of the loss that a run takes off if it learns anything at all."""
 
@@ -26,6 +31,10 @@ NOTHING_MOVED = 2e-4
 
 WANDERED = 8.0
 """Log-odds by which all rewards moved together, and by which that exceeds the margin."""
+
+DEAD = 200.0
+"""Factor by which the gradient of a reward model fell although the loss did not. Labels that are
+noise take off a factor of 30, slow beginnings 50, and steps that broke the trunk 1,000 and more."""
 
 STILL_LOSS = 0.005
 """Share by which the loss of the same held-out rows changes while a model stays where it is."""
@@ -36,6 +45,16 @@ DRIFTED = 0.05
 STILL = 0.3
 """Log-odds between the mean reward of the first and last steps: a model that has begun moves more,
 because nothing holds the level of its rewards."""
+
+SPREAD = 2.0
+"""Factor between the margins of the first and last steps: labels that are noise shrink them to
+nothing, since a loss on coin flips is lowest where all rewards are equal."""
+
+STEEPNESS = 3.0
+"""Factor between the gradient of the first and last steps: scatter explains one of two."""
+
+OUTSET = (0.0, 0.05)
+"""The first twentieth of a run: where gradients are those of the model it started from."""
 
 HELD = 0.01
 """Log-ratio margin by log-probability: with less, a preference hardly changes what is sampled."""
@@ -49,26 +68,29 @@ PRICE = 1.0
 MOVED = 0.05
 """Log-ratio margin by log-probability, from which the price is being paid."""
 
-PEAK_WINDOW = 3
-"""Steps of the moving median: a single odd batch is no instability."""
+PEAK_WINDOW, PEAK_SHARE = 3, 0.05
+"""Steps of the moving median, or share of a long run: some odd small batches are no instability."""
 
 
 def learning_rate_too_large(curves: Curves) -> Finding | None:
     """The loss climbs above its start, or the policy goes far away and the loss gains nothing."""
     loss = curves.get("loss")
-    first, smoothed = float(loss.values[0]), loss.smoothed(PEAK_WINDOW)
+    window = max(PEAK_WINDOW, int(PEAK_SHARE * len(loss)))
+    first, smoothed = float(loss.values[0]), loss.smoothed(window)
+    start = first if curves.has_reference else max(first, float(smoothed[0]))
     tail = curves.over("loss", TAIL)
     if first <= 0:
         return None  # a loss without a bottom at 0 has no scale to climb by
     at = int(smoothed.argmax())
-    peak = Curve("loss", loss.steps[at : at + PEAK_WINDOW], loss.values[at : at + PEAK_WINDOW])
-    ratio = float(smoothed[at]) / first
+    peak = Curve(loss.name, loss.steps[at : at + window], loss.values[at : at + window])
+    ratio = float(smoothed[at]) / start  # without a reference the first batch scatters, too
     climbed = at > 0 and ratio >= LOSS_PEAK
     drift = None if curves.is_reward_model else curves.drift()
     far = 0.0 if drift is None else drift.level().value
-    lost = far >= GONE or (far >= FAR and tail.level().value >= NOTHING_LEARNT * first)
+    lost = far >= GONE or (far >= FAR and not _has_paid(curves, tail, first))
     wandered = curves.is_reward_model and _wandered(curves)
-    if not climbed and not lost and not wandered:
+    flat = _dead_stretch(curves) if curves.is_reward_model else None
+    if not climbed and not lost and not wandered and flat is None:
         return None
     evidence = [seen(loss.part((0.0, 0.0), curves.last_step)), seen(peak), seen(tail)]
     if drift is not None:
@@ -79,9 +101,13 @@ def learning_rate_too_large(curves: Curves) -> Finding | None:
         said = f"The loss climbed to {ratio:.1f} times its first value"
     elif lost:
         said = f"The policy went {far:.2g} nats per token away, further than the loss can pay for"
-    else:
+    elif wandered:
         evidence.append(seen(_rewards(curves).part(TAIL, curves.last_step)))
         said = "The rewards of all responses wandered off together"
+    else:
+        said = "The gradient died while the loss stayed: no text earns more than another"
+    if flat is not None:
+        evidence.append(seen(flat, "smallest grad_norm"))
     rate = (curves.config.get("training") or {}).get("learning_rate")
     known = "" if rate is None else f" (here {rate:g})"
     return Finding(
@@ -93,6 +119,14 @@ def learning_rate_too_large(curves: Curves) -> Finding | None:
         f"Lower training.learning_rate{known} by a factor of 3 to 10; keep a warm-up "
         "(training.warmup_steps) and training.max_grad_norm.",
     )
+
+
+def _has_paid(curves: Curves, tail: Curve, first: float) -> bool:
+    """Whether the loss has fallen, or the training pairs are ordered right all the same."""
+    if tail.level().value < NOTHING_LEARNT * first:
+        return True
+    name = "rewards/accuracies"
+    return curves.has(name) and curves.over(name, TAIL).level().low > ORDERED
 
 
 def _rewards(curves: Curves) -> Curve:
@@ -107,6 +141,21 @@ def _wandered(curves: Curves) -> bool:
     return wandered >= WANDERED and wandered >= WANDERED * abs(margin)
 
 
+def _dead_stretch(curves: Curves) -> Curve | None:
+    """A tenth of the run in which nothing pulled any more, although nothing was learnt."""
+    if not curves.has("grad_norm"):
+        return None
+    norm, loss = curves.get("grad_norm"), curves.get("loss")
+    first = float(norm.smoothed(PEAK_WINDOW)[0])
+    window = max(PEAK_WINDOW, len(norm) // 10)
+    smoothed = norm.smoothed(window)
+    at = int(smoothed.argmin())
+    flat = Curve(norm.name, norm.steps[at : at + window], norm.values[at : at + window])
+    then = loss.values[(loss.steps >= flat.steps[0]) & (loss.steps <= flat.steps[-1])]
+    learnt = not len(then) or float(then.mean()) < NOTHING_LEARNT * float(loss.values[0])
+    return flat if not learnt and first > DEAD * float(smoothed[at]) else None
+
+
 def _steepest(norm: Curve):
     at = int(norm.values.argmax())
     return seen(Curve("largest grad_norm", norm.steps[at : at + 1], norm.values[at : at + 1]))
@@ -114,7 +163,9 @@ def _steepest(norm: Curve):
 
 def learning_rate_too_small(curves: Curves) -> Finding | None:
     """Nothing moved: neither the loss nor the model."""
-    if curves.has_reference and not curves.is_reward_model:
+    if curves.is_reward_model:
+        found = _reward_is_still(curves)
+    elif curves.has_reference:
         found = _policy_is_still(curves)
     else:
         found = _loss_is_still(curves)
@@ -150,19 +201,53 @@ def _policy_is_still(curves: Curves) -> tuple[float, list[Evidence]] | None:
 
 def _loss_is_still(curves: Curves) -> tuple[float, list[Evidence]] | None:
     """Without a reference: the loss of the same held-out rows, which scatters least."""
+    moved, held_out = _held_out_fall(curves)
+    if moved > STILL_LOSS or abs(curves.drift().level().value) > DRIFTED:
+        return None
+    evidence = [seen(curves.over("loss", TAIL)), seen(held_out)]
+    return STILL_LOSS / max(moved, 1e-12), evidence
+
+
+def _reward_is_still(curves: Curves) -> tuple[float, list[Evidence]] | None:
+    """Rewards at the end are those of the head it started with: their level, and their spread.
+
+    Labels that are noise leave accuracy at a half, too, but there the model does learn something:
+    that no response is better than another.
+    """
+    moved, held_out = _held_out_fall(curves)
+    levels = [_rewards(curves).part(part, curves.last_step) for part in (HEAD, TAIL)]
+    spreads = [_size(curves.margin().part(part, curves.last_step)) for part in (HEAD, TAIL)]
+    evidence = [seen(curves.over("loss", TAIL)), seen(held_out), *map(seen, levels)]
+    evidence += map(seen, spreads)
+    still = (
+        moved <= SMALLEST_FALL
+        and abs(levels[1].level().value - levels[0].level().value) <= STILL
+        and _alike(spreads, SPREAD)
+    )
+    if still and curves.has("grad_norm"):
+        norms = [_size(curves.over("grad_norm", part)) for part in (OUTSET, TAIL)]
+        still = _alike(norms, STEEPNESS)
+        evidence += map(seen, norms)
+    return (SMALLEST_FALL / max(moved, 1e-12), evidence) if still else None
+
+
+def _held_out_fall(curves: Curves) -> tuple[float, Curve]:
+    """The share by which the loss of held-out rows changed between evaluations."""
     held_out = curves.get(HELD_OUT + "loss")
     if len(held_out) < 2:
         raise MissingMetric(f"{HELD_OUT}loss twice")
-    moved = abs(1 - float(held_out.values[-1]) / float(held_out.values[0]))
-    evidence = [seen(curves.over("loss", TAIL)), seen(held_out)]
-    if curves.is_reward_model:
-        ends = [_rewards(curves).part(part, curves.last_step) for part in (HEAD, TAIL)]
-        evidence += map(seen, ends)
-        if abs(ends[1].level().value - ends[0].level().value) > STILL:
-            return None
-    elif abs(curves.drift().level().value) > DRIFTED:
-        return None
-    return (STILL_LOSS / max(moved, 1e-12), evidence) if moved <= STILL_LOSS else None
+    return abs(1 - float(held_out.values[-1]) / float(held_out.values[0])), held_out
+
+
+def _size(curve: Curve) -> Curve:
+    name = curve.name if (curve.values >= 0).all() else f"size of {curve.name}"
+    return Curve(name, curve.steps, np.abs(curve.values))
+
+
+def _alike(stretches: Sequence[Curve], factor: float) -> bool:
+    """Whether the medians of two stretches are within a factor of each other."""
+    first, last = (float(np.median(stretch.values)) for stretch in stretches)
+    return first <= factor * last and last <= factor * first
 
 
 def beta_too_large(curves: Curves) -> Finding | None:

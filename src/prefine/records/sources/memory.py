@@ -6,6 +6,7 @@ from typing import Any
 
 from prefine.errors import ConfigError, RecordError
 from prefine.records.codec import kind_of
+from prefine.records.sources.licences import licence_in
 from prefine.records.sources.row import Row
 from prefine.records.sources.table_rows import plain
 
@@ -27,6 +28,14 @@ def memory_rows(source: Any, split: str | None = None) -> Iterator[Row]:
     elif split is not None:
         raise ConfigError(f"`split` has no meaning for rows in memory, got {split!r}.")
     return _numbered(_values(source))
+
+
+def memory_licence(source: Any, split: str | None = None) -> str | None:
+    """Return the licence that the `info` of a data set of the `datasets` library names."""
+    if hasattr(source, "column_names") and isinstance(source, Mapping):
+        source = one_split(source, split, "the data set")
+    named = getattr(getattr(source, "info", None), "license", None)
+    return licence_in({"license": named})
 
 
 def one_split(splits: Mapping[str, Any], split: str | None, name: str) -> Any:
