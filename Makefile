@@ -95,10 +95,11 @@ bench-quick: $(READY) .venv-trl/.ready  ## Four cases of it, five minutes; red w
 	.venv-trl/bin/python -m pip install --quiet --constraint constraints.txt torch transformers trl peft
 	@touch $@
 
-# Evaluators bring many libraries of their own.
+# Evaluators bring many libraries of their own, with pins of their own; of ours only torch stays.
 .venv-eval/.ready: constraints.txt
 	$(PYTHON) -m venv .venv-eval
-	.venv-eval/bin/python -m pip install --quiet --constraint constraints.txt torch accelerate peft "lm-eval[hf]" inspect-ai
+	grep '^torch==' constraints.txt > .venv-eval/constraints.txt
+	.venv-eval/bin/python -m pip install --quiet --constraint .venv-eval/constraints.txt torch accelerate peft "lm-eval[hf]" inspect-ai
 	@touch $@
 
 lint: $(READY)  ## Style, spelling and who imports whom
