@@ -14,6 +14,7 @@ from transformers import TrainingArguments
 from prefine.adapters import CausalLM
 from prefine.engine import choose_layout
 from prefine.engine.cost import Work, training_flops
+from prefine.engine.peak_memory import PeakMemory
 from prefine.training import estimate as module
 from prefine.training.estimate import advice, epoch_batches, estimate_step, show
 from prefine.training.passes import Memory, _line_at  # pyright: ignore[reportPrivateUsage]
@@ -98,14 +99,14 @@ def test_a_line_through_two_sizes_tells_the_rest() -> None:
 
 
 def test_the_peak_of_memory_is_seen() -> None:
-    meter = module.PeakMemory(torch.device("cpu"))
+    meter = PeakMemory(torch.device("cpu"))
     size = 64 << 20
     torch.ones(size // 4).sum()
     assert 0.95 * size <= meter.grown() <= 1.2 * size, "of what is gone again, too"
     meter.start()
     assert meter.grown() < size // 4
     with pytest.raises(OSError, match="meta"):
-        module.PeakMemory(torch.device("meta"))
+        PeakMemory(torch.device("meta"))
 
 
 def test_advice_comes_where_it_does_not_fit() -> None:
@@ -181,7 +182,7 @@ def test_a_dry_run_says_what_it_takes(
     assert found["tokens"] <= found["padded_tokens"]
     assert found["advice"] == []
     assert not [line for line in show(found) if line.startswith("too large")]
-    monkeypatch.setattr(module.PeakMemory, "available", lambda _: 0)
+    monkeypatch.setattr(PeakMemory, "available", lambda _: 0)
     small = dry_run(configure(training={"activation_checkpointing": True}))["estimate"]
     if small["memory"] is not None:
         lines = "\n".join(show(small))

@@ -24,7 +24,7 @@ Draw = tuple[Any, Any]
 def make_model(case: dict[str, Any], seed: int = 1234) -> Any:
     """Return the denoiser of a case, with adapters whose second halves start at 0."""
     import torch
-    from diffusers import UNet2DConditionModel
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from peft import LoraConfig, get_peft_model
 
     shape = dict(PRESETS[case["preset"]])
@@ -48,7 +48,7 @@ def make_model(case: dict[str, Any], seed: int = 1234) -> Any:
 
 def make_scheduler() -> Any:
     """Return Stable Diffusion's way of mixing in noise."""
-    from diffusers import DDPMScheduler
+    from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
     return DDPMScheduler(
         beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, num_train_timesteps=1000

@@ -89,7 +89,7 @@ def _export_pictures(source: Path, out: Path, *, merge: bool) -> Exported:
     with atomic_folder(out) as part:
         kind, notes = export_pictures(source, part, merge=merge)
         sizes = _sizes(part)
-    base = adapters_stand_on(source)
+    base = adapters_stand_on(str(source))
     if base is not None and not merge:
         notes.append(_about_base(base))
     return Exported(out, kind, sizes, tuple(notes))

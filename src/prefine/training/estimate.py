@@ -17,7 +17,14 @@ from transformers import TrainingArguments
 from prefine.engine.cost import Work, padded_work, training_flops, work_of
 from prefine.engine.layout import PackedItems
 from prefine.protocols import Adapter, Batch
-from prefine.training.passes import LONGEST, Memory, Passes, memory_at, optimizer_seconds
+from prefine.training.passes import (
+    LONGEST,
+    Estimate,
+    Memory,
+    Passes,
+    memory_at,
+    optimizer_seconds,
+)
 from prefine.training.rows import FilledSampler
 
 Rows = Sequence[Mapping[str, Any]]
@@ -29,40 +36,19 @@ MOST_COUNTED = 200
 """Batches of an epoch that are looked at; of more, evenly chosen ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What an optimizer step and an epoch take on one device.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextEstimate(Estimate):
+    """What language models take.
 
     Attributes:
         tokens: Tokens of an epoch, as the model computes them.
         padded_tokens: Tokens of an epoch in padded rows.
         sharing: Tokens of packed rows without sharing by those with it; 1 for padded rows.
-        largest: Tokens of the largest batch that is computed at once.
-        flops_step: Of a mean optimizer step, forward and backward.
-        flops_epoch: Of an epoch.
-        seconds_step: Of a mean optimizer step.
-        seconds_epoch: Of an epoch.
-        rate: FLOPs a second that were measured.
-        measured: On what they were.
-        memory: None where the system cannot say.
     """
 
     tokens: int
     padded_tokens: int
     sharing: float
-    largest: int
-    flops_step: float
-    flops_epoch: float
-    seconds_step: float
-    seconds_epoch: float
-    rate: float
-    measured: str
-    memory: Memory | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return values if self.memory is None else values | {"memory": self.memory.to_json()}
 
 
 def estimate_step(
@@ -73,7 +59,7 @@ def estimate_step(
     steps: int | None = None,
     times: float = 1.0,
     autocast: torch.dtype | None = None,
-) -> Estimate:
+) -> TextEstimate:
     """Estimate what training on batches takes.
 
     Args:
@@ -100,7 +86,7 @@ def estimate_step(
     seconds = flops / rate + steps * optimizer_seconds(model)
     apart = sum(sum(_lengths(rows)) for rows in batches)
     packed = isinstance(_items(adapter.collate(batches[0])), PackedItems)
-    return Estimate(
+    return TextEstimate(
         tokens=round(work.tokens * times),
         padded_tokens=round(sum(padded_work(_lengths(rows)).tokens for rows in batches) * times),
         sharing=apart / work.tokens if packed else 1.0,

@@ -6,7 +6,6 @@ costs the same. Memory is measured at one and two rows, and a line through both 
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -14,39 +13,26 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from prefine.adapters.denoising import Denoising
 from prefine.protocols import Batch
-from prefine.training.passes import LONGEST, Memory, Passes, Rows, memory_at, optimizer_seconds
+from prefine.training.passes import (
+    LONGEST,
+    Estimate,
+    Memory,
+    Passes,
+    Rows,
+    memory_at,
+    optimizer_seconds,
+)
 
 
-@dataclass(frozen=True, slots=True)
-class PictureEstimate:
-    """What an optimizer step and an epoch take on one device.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureEstimate(Estimate):
+    """What denoisers take; the FLOPs hold those of inversion.
 
     Attributes:
         samples: Noised pictures that the policy sees in an epoch.
-        largest: Those of the largest batch.
-        flops_step: Of a mean optimizer step, forward and backward, inversion included.
-        flops_epoch: Of an epoch.
-        seconds_step: Of a mean optimizer step.
-        seconds_epoch: Of an epoch.
-        rate: FLOPs a second that were measured.
-        measured: On what they were.
-        memory: None where the system cannot say.
     """
 
     samples: int
-    largest: int
-    flops_step: float
-    flops_epoch: float
-    seconds_step: float
-    seconds_epoch: float
-    rate: float
-    measured: str
-    memory: Memory | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return values if self.memory is None else values | {"memory": self.memory.to_json()}
 
 
 def estimate_pictures(

@@ -70,6 +70,36 @@ class Memory:
         return values | {"total": self.total, "fits": self.fits}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What an optimizer step and an epoch take on one device.
+
+    Attributes:
+        largest: Tokens, or noised pictures, of the largest batch that is computed at once.
+        flops_step: Of a mean optimizer step, forward and backward.
+        flops_epoch: Of an epoch.
+        seconds_step: Of a mean optimizer step.
+        seconds_epoch: Of an epoch.
+        rate: FLOPs a second that were measured.
+        measured: On what they were.
+        memory: None where the system cannot say.
+    """
+
+    largest: int
+    flops_step: float
+    flops_epoch: float
+    seconds_step: float
+    seconds_epoch: float
+    rate: float
+    measured: str
+    memory: Memory | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return values if self.memory is None else values | {"memory": self.memory.to_json()}
+
+
 class Passes:
     """Forward and backward passes that leave a model as it was."""
 
