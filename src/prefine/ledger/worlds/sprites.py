@@ -158,7 +158,7 @@ def look(pictures: Any) -> Seen:
         pictures: [N, 16, 16, 3] values from 0 to 255, or a list of PIL pictures.
 
     Example:
-        >>> sprite = Sprite("cross", "blue", "large", 8, 7)
+        >>> sprite = Sprite("cross", "blue", "large", 8, 5)
         >>> found = look([sprite.pixels()])
         >>> found.sprites[0] == sprite, bool(found.valid()[0])
         (True, True)
