@@ -69,6 +69,9 @@ ARMS = {
     "rank_dpo, 4": Arm("lipo", {"beta": 5.0, "rank_by": "labels"}, width=4),
     "dpo, 30% flipped": Arm("dpo", {"beta": 5.0}, flips=0.3),
     "robust_dpo, 30% flipped": Arm("robust_dpo", {"beta": 5.0, "label_noise": 0.3}, flips=0.3),
+    "robust_em, 30% flipped": Arm(
+        "robust_em", {"loss": {"name": "dpo", "beta": 5.0}, "num_raters": 1}, flips=0.3
+    ),
     "smoothed_dpo, 30% flipped": Arm("smoothed_dpo", {"beta": 7.0, "gamma": 4.0}, flips=0.3),
     "reward_weighted": Arm("reward_weighted", {"largest": 100.0}, width=1),
 }
