@@ -128,13 +128,13 @@ def main() -> None:
     torch.set_num_threads(1)
     quieten()
     without_pages()
-    todo = ill_runs(args.worlds) if args.part != "healthy" else []
-    todo += healthy_runs(args.healthy, args.worlds) if args.part != "ill" else []
-    todo = [(c, seed) for c, seed in todo if args.only in c.name or args.only in c.illness]
+    asked = ill_runs(args.worlds) if args.part != "healthy" else []
+    asked += healthy_runs(args.healthy, args.worlds) if args.part != "ill" else []
+    asked = [(c, seed) for c, seed in asked if args.only in c.name or args.only in c.illness]
     home = args.folder or Path(tempfile.mkdtemp(prefix="prefine-diagnose-"))
     results: list[dict[str, Any]] = []
     try:
-        for case, seed in todo:
+        for case, seed in asked:
             results.append(one := run(case, seed, home))
             wanted = one["illness"] or "nothing"
             right = one["named"][:1] == ([one["illness"]] if one["illness"] else [])

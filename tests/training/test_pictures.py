@@ -175,6 +175,9 @@ def test_rewards_are_brought_to_the_range_of_the_data(home: Path, tmp_path: Path
     given = {"options": {"low": -10.0, "high": 0.0}}
     summary = train(config(home, tmp_path / "given", "smpo", **given), quiet=True).summary
     assert "r = (utility - -10) / (0 - -10)" in summary["formula"]
+    one = {"options": {"low": -10.0}}
+    summary = train(config(home, tmp_path / "one", "smpo", **one), quiet=True).summary
+    assert "r = (utility - -10) / (-1 - -10)" in summary["formula"], "the other end is found"
 
 
 def test_length_says_nothing_of_pictures(home: Path, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def smoothed_dpo(
         scores: Pairs with `utility` (the rewards) and reference scores.
         beta: KL strength, reward per nat, or per half squared error.
         gamma: Strength of a certain pair; since r' lies in [0, 1], f lies within 0.46 gamma.
-        low: Smallest reward of the data set; a run finds both in its data where neither is set.
+        low: Smallest reward of the data set; a run finds what is not set in its data.
         high: Largest.
 
     Returns:

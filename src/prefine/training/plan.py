@@ -14,7 +14,8 @@ from prefine.errors import ConfigError
 from prefine.models import load_policy, load_reward_model, load_tokenizer
 from prefine.models.pictures import PictureModel, is_picture_model, load_picture_model
 from prefine.objectives import registry
-from prefine.objectives.declare import Spec, spec
+from prefine.objectives.declare import Spec, spec, unwrapped
+from prefine.objectives.options import options_of
 from prefine.runs import RunFolder
 from prefine.training.config import DenoisingConfig, RunConfig
 from prefine.training.data import RunData, load_data
@@ -79,7 +80,7 @@ def prepare(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Pla
         adapter = _adapter(config, name, tokenizer, progress=not quiet)
     with main_first():
         data = load_data(config, declared, adapter, name=name)
-    learnt = _from_data(name, config.options, declared, data)
+    learnt = _from_data(objective, config.options, declared, data)
     if learnt:
         objective = registry.build(name, {**config.options, **learnt})
         declared = spec(objective)
@@ -152,16 +153,21 @@ def autocast_of(config: RunConfig) -> torch.dtype | None:
 
 
 def _from_data(
-    name: str, options: Mapping[str, Any], declared: Spec, data: RunData
+    objective: Any, options: Mapping[str, Any], declared: Spec, data: RunData
 ) -> dict[str, Any]:
-    """Options the data decides where nobody did: how many raters, the range of rewards."""
+    """Options the data decides where nobody did: how many raters, the ends of the rewards."""
     if "rater" in declared.needs.columns and "num_raters" not in options:
         return {"num_raters": max(1, len(data.train_view.raters))}
-    if name != "smoothed_dpo" or {"low", "high"} & options.keys():
+    ends = {"low": min, "high": max}
+    if (
+        "utility" not in declared.needs.required
+        or not ends.keys() <= options_of(unwrapped(objective)).keys()
+    ):
         return {}
     rewards = [value for row in data.train_view.rows["utility"] for value in row]
-    low, high = min(rewards), max(rewards)
-    return {"low": low, "high": high} if high > low else {}
+    if min(rewards) == max(rewards):
+        return {}
+    return {name: end(rewards) for name, end in ends.items() if name not in options}
 
 
 def _adapter(config: RunConfig, name: str, tokenizer: Any, *, progress: bool) -> Any:
