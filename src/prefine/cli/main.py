@@ -20,6 +20,7 @@ from prefine.cli import (
     evaluate,
     export,
     generate,
+    ledger,
     push,
     serve,
     train,
@@ -45,6 +46,7 @@ app.command()(bench.bench)
 app.command()(export.export)
 app.command()(push.push)
 app.add_typer(serve.app, name="serve")
+app.add_typer(ledger.app, name="ledger")
 app.command()(doctor.doctor)
 
 
