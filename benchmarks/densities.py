@@ -4,6 +4,10 @@ Pairs, lists and single points come from the data itself; people prefer what lie
 (Bradley-Terry on a linear reward). The exact answer is the data tilted by that reward. Beside each
 objective stand imitation of the winners, which is a strong baseline in two dimensions, and the same
 objective on labels that were shuffled, which must gain nothing.
+
+Arms with captions start from a flow that has seen captions which said nothing. People either
+compare two points under one caption, or two captions of one point; samples are judged turned by
+their caption, so that the exact answer is the same.
 """
 
 import argparse
@@ -14,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -42,6 +46,7 @@ class Arm:
         adapter: Options of the adapter.
         flips: Share of pairs whose label is wrong.
         shuffled: Whether labels are a coin.
+        captions: Whether points have captions, `given`, and whether these are what is `compared`.
     """
 
     objective: str
@@ -51,6 +56,7 @@ class Arm:
     adapter: dict[str, Any] = field(default_factory=dict)
     flips: float = 0.0
     shuffled: bool = False
+    captions: Literal["none", "given", "compared"] = "none"
 
 
 ARMS = {
@@ -74,6 +80,14 @@ ARMS = {
     ),
     "smoothed_dpo, 30% flipped": Arm("smoothed_dpo", {"beta": 7.0, "gamma": 4.0}, flips=0.3),
     "reward_weighted": Arm("reward_weighted", {"largest": 100.0}, width=1),
+    "kto": Arm("kto", {"beta": 5.0}, width=1, captions="given"),
+    "kto, shuffled": Arm("kto", {"beta": 5.0}, width=1, captions="given", shuffled=True),
+    "imitation of liked captions": Arm("sft", width=1, captions="compared"),
+    "text_dpo": Arm("clipped_dpo", {"beta": 5.0, "floor": 0.5}, captions="compared"),
+    "text_dpo, shuffled": Arm(
+        "clipped_dpo", {"beta": 5.0, "floor": 0.5}, captions="compared", shuffled=True
+    ),
+    "text_kto": Arm("diffusion_kto", {"beta": 5.0}, width=1, captions="compared"),
 }
 """Arms whose exact answer is the tilted mixture; strengths were chosen on seeds 100 and above."""
 
@@ -81,6 +95,8 @@ ARMS = {
 def rows_of(arm: Arm, seed: int) -> list[dict[str, Any]]:
     """Rows of an arm, with labels, utilities and order as it takes them."""
     generator = torch.Generator().manual_seed(1000 + seed)
+    if arm.captions != "none":
+        return _captioned_rows(arm, generator)
     points = world.clouds().sample(ROWS * arm.width, generator).view(ROWS, arm.width, 2)
     if arm.objective in ("sft", "diffusion_kto"):  # winners, or both, of pairs
         other = world.clouds().sample(ROWS, generator)[:, None]
@@ -111,6 +127,38 @@ def rows_of(arm: Arm, seed: int) -> list[dict[str, Any]]:
     return list(world.rows(pairs, lambda x: (x @ SLOPE + error) / 4 + 0.5))
 
 
+def _captioned_rows(arm: Arm, generator: torch.Generator) -> list[dict[str, Any]]:
+    """Rows whose items are a point and a caption, the better of two first."""
+    points = world.clouds().sample(2 * ROWS, generator).view(ROWS, 2, 2)
+    labels = world.coin(ROWS, generator)[:, None].repeat(1, 2)
+    if arm.captions == "compared":
+        points, labels = (
+            points[:, :1].repeat(1, 2, 1),
+            torch.stack([labels[:, 0], 1 - labels[:, 1]], 1),
+        )
+    reward = world.turned(points, labels) @ SLOPE
+    better = torch.sigmoid(reward[:, 0] - reward[:, 1])
+    if arm.shuffled:
+        better = torch.full_like(better, 0.5)
+    first = torch.rand(ROWS, generator=generator, dtype=better.dtype) < better
+    points = torch.where(first[:, None, None], points, points.flip(1))
+    labels = torch.where(first[:, None], labels, labels.flip(1))
+    if arm.width == 2:
+        return list(world.rows(points, labels=labels))
+    if arm.objective == "sft":
+        return list(world.rows(points[:, :1], labels=labels[:, :1]))
+    points, labels = points.reshape(-1, 1, 2), labels.reshape(-1, 1)
+    if arm.objective == "kto":  # beside its own point, each caption has one of another row
+        other = points[torch.randperm(len(points), generator=generator)]
+        points, labels = torch.cat([points, other], 1), labels.repeat(1, 2)
+        made = list(world.rows(points, roles=("response", "mismatched"), labels=labels))
+    else:
+        made = list(world.rows(points, labels=labels))
+    return [
+        row | {"label": [at % 2 == 0, None][: len(row["roles"])]} for at, row in enumerate(made)
+    ]
+
+
 def _shuffled(pairs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     coin = torch.rand(len(pairs), generator=generator) < 0.5
     return torch.where(coin[:, None, None], pairs.flip(1), pairs)
@@ -121,7 +169,8 @@ def run(job: tuple[str, int, int]) -> dict[str, Any]:
     name, seed, base_steps = job
     torch.set_num_threads(1)
     arm = ARMS[name]
-    base = world.base_flow(seed, steps=base_steps)
+    captioned = arm.captions != "none"
+    base = world.base_flow(seed, steps=base_steps, captioned=captioned)
     target = world.clouds().tilted(SLOPE, 1.0)
     adapter = RectifiedFlow(**arm.adapter)
     last: list[dict[str, Any]] = []
@@ -132,7 +181,9 @@ def run(job: tuple[str, int, int]) -> dict[str, Any]:
     found = {}
     for who, model in (("base", base), ("aligned", made)):
         generator = torch.Generator().manual_seed(seed)
-        points = world.flow_samples(model.eval(), SAMPLES, generator)
+        label = world.coin(SAMPLES, generator) if captioned else None
+        points = world.flow_samples(model.eval(), SAMPLES, generator, label=label)
+        points = points if label is None else world.turned(points, label)
         found[who] = asdict(world.Share.of(points, target, generator))
     errors = {k: v for k, v in last[-1].items() if k.startswith("errors/")}
     return {"arm": name, "seed": seed, **found, "errors": errors}
@@ -147,11 +198,17 @@ def summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
             key: t_interval([one["aligned"][key] for one in of]).to_json()
             for key in ("right", "near", "distance")
         }
-    base = {one["seed"]: one["base"] for one in results}.values()
-    found["base"] = {
-        key: t_interval([one[key] for one in base]).to_json()
-        for key in ("right", "near", "distance")
-    }
+    for name, captioned in (("base", False), ("base, captions", True)):
+        base = {
+            one["seed"]: one["base"]
+            for one in results
+            if (ARMS[one["arm"]].captions != "none") == captioned
+        }
+        if base:
+            found[name] = {
+                key: t_interval([one[key] for one in base.values()]).to_json()
+                for key in ("right", "near", "distance")
+            }
     return found
 
 

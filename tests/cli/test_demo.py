@@ -1,4 +1,7 @@
-"""`prefine demo` as a newcomer runs it: one seed at full size, and what it promises."""
+"""`prefine demo` as a newcomer runs it: one seed at full size, and what it promises.
+
+Four minutes; a smaller seed that must point the same way is in `tests/ledger/test_demo.py`.
+"""
 
 import json
 import subprocess
@@ -13,6 +16,7 @@ from prefine.statistics import Stat
 STAT = {"value", "low", "high", "n", "method"}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_one_seed(tmp_path: Path):
     out = tmp_path / "demo"

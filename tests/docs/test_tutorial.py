@@ -15,10 +15,11 @@ def metrics(run: Path) -> dict[str, Any]:
     return json.loads((run / "summary.json").read_text(encoding="utf-8"))["metrics"]
 
 
-def test_first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("apart", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apart: bool):
     page = TUTORIALS / "first-run.md"
     assert len(to_run(page)) >= 8
-    Reader(tmp_path, monkeypatch, apart=True).read(page)
+    Reader(tmp_path, monkeypatch, apart=apart).read(page)
     for run in ("sft", "reward", "dpo"):
         assert (tmp_path / "out" / run / "report.html").stat().st_size > 10_000
         assert (tmp_path / "out" / run / "model" / "model.safetensors").exists()

@@ -30,8 +30,8 @@ def relative_gap(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> floa
     return float((one - two).norm() / one.norm())
 
 
-def processes(count: int, out: Path, *args: str) -> tuple[Any, Any, Any]:
-    """Run `worlds.py` in several processes and read what the first wrote."""
+def processes(count: int, out: Path, *args: str) -> dict[str, tuple[Any, Any, Any]]:
+    """Run `worlds.py` in several processes and read what the first wrote of each objective."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -50,11 +50,14 @@ def processes(count: int, out: Path, *args: str) -> tuple[Any, Any, Any]:
         )
     said = [process.communicate(timeout=300)[0] for process in running]
     assert all(process.returncode == 0 for process in running), "\n".join(said)
-    return (
-        load_file(out / "parameters.safetensors"),
-        load_file(out / "gradients.safetensors"),
-        json.loads((out / "metrics.json").read_text()),
-    )
+    return {
+        folder.name: (
+            load_file(folder / "parameters.safetensors"),
+            load_file(folder / "gradients.safetensors"),
+            json.loads((folder / "metrics.json").read_text()),
+        )
+        for folder in out.iterdir()
+    }
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -76,17 +79,19 @@ def test_gradients_are_equal_in_single_precision(name: str) -> None:
     assert relative_gap(whole, cut) < 1e-6
 
 
-@pytest.mark.parametrize("name", ["aot", "bco", "dpo", "kto", "robust_em", "tdpo2", "terms"])
-def test_two_processes_equal_one(name: str, tmp_path: Path) -> None:
-    one, gradients, metrics, _ = worlds.fit(name, 8, 1)
-    two, two_gradients, two_metrics = processes(2, tmp_path, name, "4", "1")
-    assert relative_gap(gradients, two_gradients) < 1e-12
-    assert relative_gap(one, two) < 1e-12
-    for a, b in zip(metrics, two_metrics, strict=True):
-        assert a["loss"] == pytest.approx(b["loss"], rel=1e-9)
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    names = ["aot", "bco", "dpo", "kto", "robust_em", "tdpo2", "terms"]
+    found = processes(2, tmp_path, ",".join(names), "4", "1")
+    assert sorted(found) == names
+    for name, (two, two_gradients, two_metrics) in found.items():
+        one, gradients, metrics, _ = worlds.fit(name, 8, 1)
+        assert relative_gap(gradients, two_gradients) < 1e-12, name
+        assert relative_gap(one, two) < 1e-12, name
+        for a, b in zip(metrics, two_metrics, strict=True):
+            assert a["loss"] == pytest.approx(b["loss"], rel=1e-9), name
 
 
 def test_a_process_without_weight_changes_nothing(tmp_path: Path) -> None:
     one, _, _, _ = worlds.fit("dpo", 8, 1, silent=True)
-    two, _, _ = processes(2, tmp_path, "dpo", "4", "1", "--silent")
+    two, _, _ = processes(2, tmp_path, "dpo", "4", "1", "--silent")["dpo"]
     assert relative_gap(one, two) < 1e-12

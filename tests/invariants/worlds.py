@@ -165,24 +165,25 @@ def fit(
 
 
 def main() -> None:
-    """Run one configuration as one of several processes; the first writes what came of it."""
+    """Run objectives as one of several processes; the first writes what came of each."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("objective")
+    parser.add_argument("objectives", help="names, with commas between them")
     parser.add_argument("per_device", type=int)
     parser.add_argument("accumulate", type=int)
     parser.add_argument("out", type=Path)
     parser.add_argument("--dtype", default="float64")
     parser.add_argument("--silent", action="store_true")
     given = parser.parse_args()
-    parameters, gradients, metrics, _ = fit(
-        given.objective, given.per_device, given.accumulate,
-        dtype=getattr(torch, given.dtype), silent=given.silent,
-    )  # fmt: skip
-    if os.environ.get("RANK", "0") == "0":
-        given.out.mkdir(parents=True, exist_ok=True)
-        save_file(parameters, given.out / "parameters.safetensors")
-        save_file(gradients, given.out / "gradients.safetensors")
-        (given.out / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    for name in given.objectives.split(","):
+        parameters, gradients, metrics, _ = fit(
+            name, given.per_device, given.accumulate,
+            dtype=getattr(torch, given.dtype), silent=given.silent,
+        )  # fmt: skip
+        if os.environ.get("RANK", "0") == "0":
+            (out := given.out / name).mkdir(parents=True, exist_ok=True)
+            save_file(parameters, out / "parameters.safetensors")
+            save_file(gradients, out / "gradients.safetensors")
+            (out / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 

@@ -1,4 +1,7 @@
-"""The demo's sums, its criteria and its folder; `tests/cli/test_demo.py` runs all of it."""
+"""The demo's sums, its criteria and its folder; `tests/cli/test_demo.py` runs all of it.
+
+Here a seed runs at about a third of its size.
+"""
 
 import copy
 import json
@@ -12,9 +15,11 @@ import pytest
 from prefine.errors import RunFolderError
 from prefine.ledger import demo as demo_module
 from prefine.ledger.answers import Answers
+from prefine.ledger.base_model import BaseSettings
 from prefine.ledger.demo import combine, criteria, demo
-from prefine.ledger.demo_seed import Policies, Settings, compare
+from prefine.ledger.demo_seed import Policies, Settings, compare, run_seed
 from prefine.ledger.worlds import words
+from prefine.records import load
 
 PROMPT = "tell me about the bees and the boat ."
 NICE = "the warm bees sing . a cat rests ."  # 9 words, gold 1.5 + 1.5 - 0.45
@@ -187,10 +192,6 @@ def test_a_folder_in_use_is_refused(tmp_path: Path, quick: list[int]):
 
 def test_settings_reach_the_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A seed at a small scale: every stage announces itself, and the control keeps the pairs."""
-    from prefine.ledger.base_model import BaseSettings
-    from prefine.ledger.demo_seed import run_seed
-    from prefine.records import load
-
     monkeypatch.setenv("PREFINE_CACHE", str(tmp_path / "cache"))
     stages: list[str] = []
     settings = Settings(
@@ -211,3 +212,17 @@ def test_settings_reach_the_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert len(true) == 24
     again = run_seed(tmp_path / "again", 5, settings, stage)
     assert again["numbers"] == found["numbers"], "a seed is a seed"
+
+
+def test_a_smaller_seed_points_the_same_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PREFINE_CACHE", str(tmp_path / "cache"))
+    settings = Settings(
+        prompts=1_000, held_out=100, samples=4, base=BaseSettings(corpus=6_000, epochs=3)
+    )
+    found = run_seed(tmp_path / "seed", 0, settings, lambda _: nullcontext())["numbers"]
+    gold, reward = found["gold_reward"], found["reward_model"]
+    assert gold["difference"]["low"] > 0.3
+    assert abs(gold["shuffled_difference"]["value"]) < 0.3 * gold["difference"]["value"]
+    assert found["gold_per_word"]["difference"]["low"] > 0
+    assert reward["accuracy"]["value"] > reward["baseline_longer"]["value"]
+    assert found["kl"]["low"] > 0

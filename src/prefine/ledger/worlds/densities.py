@@ -4,6 +4,10 @@ The truth: data is an even mixture of four round Gaussians at (+-1, +-1). The re
 r(x) = slope x_0. The reference tilted by exp(r / temperature), which is the optimum of a reward
 with a KL penalty, is again a mixture of four Gaussians of the same spread: its weights and means
 are known (`Mixture.tilted`), so every policy can be held against it.
+
+With captions, 0 asks for points to the right and 1 for points to the left: the reward changes its
+sign with the caption, and so does the exact answer. The base model has seen captions that said
+nothing, so all that it knows of them it learns from preferences.
 """
 
 import math
@@ -144,10 +148,12 @@ class TimeMLP(nn.Module):
         return self.layers(torch.cat(parts, dim=1))
 
 
-def base_flow(seed: int = 0, *, steps: int = 3000, batch: int = 256) -> TimeMLP:
-    """Return a flow of the clouds, trained from scratch in a few seconds."""
+def base_flow(
+    seed: int = 0, *, steps: int = 3000, batch: int = 256, captioned: bool = False
+) -> TimeMLP:
+    """Return a flow of the clouds, trained from scratch in a few seconds; captions are a coin."""
     torch.manual_seed(seed)
-    model, truth, flow = TimeMLP(), clouds(), RectifiedFlow()
+    model, truth, flow = TimeMLP(classes=2 if captioned else 0), clouds(), RectifiedFlow()
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     generator = torch.Generator().manual_seed(seed)
@@ -155,7 +161,8 @@ def base_flow(seed: int = 0, *, steps: int = 3000, batch: int = 256) -> TimeMLP:
         points = truth.sample(batch, generator).float()
         noise = torch.randn(batch, 2, generator=generator)
         time = torch.rand(batch, generator=generator)
-        found = model(flow.noised(points, noise, time), time)
+        label = coin(batch, generator) if captioned else None
+        found = model(flow.noised(points, noise, time), time, label)
         loss = (found - flow.target(points, noise, time)).square().mean()
         optimizer.zero_grad()
         loss.backward()
@@ -166,21 +173,38 @@ def base_flow(seed: int = 0, *, steps: int = 3000, batch: int = 256) -> TimeMLP:
 
 @torch.no_grad()
 def flow_samples(
-    model: nn.Module, count: int, generator: torch.Generator, steps: int = 50
+    model: nn.Module,
+    count: int,
+    generator: torch.Generator,
+    steps: int = 50,
+    label: Tensor | None = None,
 ) -> Tensor:
-    """Return [count, 2] points of a flow, by Heun's method from noise to data."""
+    """Return [count, 2] points of a flow, by Heun's method from noise to data; `label` [count]."""
     points = torch.randn(count, 2, generator=generator)
     times = torch.linspace(1, 0, steps + 1)
     for now, then in pairwise(times):
-        first = model(points, now.expand(count))
+        first = model(points, now.expand(count), label)
         ahead = points + (then - now) * first
-        second = model(ahead, then.expand(count))
+        second = model(ahead, then.expand(count), label)
         points = points + (then - now) * (first + second) / 2
     return points
 
 
+def coin(count: int, generator: torch.Generator) -> Tensor:
+    """Return [count] captions, each 0 or 1 with even chances."""
+    return torch.randint(2, (count,), generator=generator)
+
+
+def turned(points: Tensor, label: Tensor) -> Tensor:
+    """Return points [..., 2], those under caption 1 turned around, so that all should lie right."""
+    return points * (1 - 2 * label)[..., None]
+
+
 def rows(
-    points: Tensor, utility: Callable[[Tensor], Tensor] | None = None, roles: tuple[str, ...] = ()
+    points: Tensor,
+    utility: Callable[[Tensor], Tensor] | None = None,
+    roles: tuple[str, ...] = (),
+    labels: Tensor | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows of a denoising adapter from [B, K, 2] points, best first.
 
@@ -188,6 +212,7 @@ def rows(
         points: Points of each row.
         utility: Their reward, [..., 2] -> [...].
         roles: Their roles; `response` for one, chosen and rejected for two, numbered for more.
+        labels: Their captions [B, K], if they have any.
     """
     count = points.shape[1]
     names = roles or {1: ("response",), 2: ("chosen", "rejected")}.get(
@@ -195,9 +220,10 @@ def rows(
     )
     worth = None if utility is None else utility(points)
     for at, row in enumerate(points.float().numpy()):
+        told = [{}] * count if labels is None else [{"label": one} for one in labels[at].numpy()]
         yield {
             "at": at, "record": str(at), "cluster": str(at), "roles": list(names), "weight": 1.0,
-            "sample": list(np.asarray(row)), "condition": [{}] * count,
+            "sample": list(np.asarray(row)), "condition": told,
             "utility": None if worth is None else worth[at].tolist(),
         }  # fmt: skip
 
