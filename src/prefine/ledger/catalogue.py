@@ -13,7 +13,7 @@ from prefine.objectives.options import nearest
 
 @cache
 def entries() -> dict[str, Entry]:
-    """Return every entry, by name, in the order of `experiments.__all__`.
+    """Return every entry, by name, in the order of `experiments.MODULES`.
 
     A module of experiments has `ENTRY`, or `ENTRIES` where several claims share their code.
 
@@ -21,7 +21,7 @@ def entries() -> dict[str, Entry]:
         ConfigError: If two entries have the same name.
     """
     found: dict[str, Entry] = {}
-    for name in experiments.__all__:
+    for name in experiments.MODULES:
         module = importlib.import_module(f"{experiments.__name__}.{name}")
         for entry in getattr(module, "ENTRIES", None) or (module.ENTRY,):
             if entry.name in found:

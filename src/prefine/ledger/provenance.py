@@ -28,8 +28,13 @@ def sources(entry: Entry) -> dict[str, str]:
     for name in modules:
         path = Path(importlib.import_module(name).__file__ or "")
         inside = path.resolve().relative_to(PACKAGE).as_posix()
-        found[inside] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        found[inside] = short_hash(path.read_bytes())
     return found
+
+
+def short_hash(source: bytes) -> str:
+    """Return what is kept of a source file's SHA-256."""
+    return hashlib.sha256(source).hexdigest()[:16]
 
 
 def code_hash() -> str:

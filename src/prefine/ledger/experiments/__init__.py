@@ -1,6 +1,8 @@
 """Experiments of the ledger: a module each, or one for several claims that share their code."""
 
-__all__ = [
+MODULES = (
     "closed_forms",
     "dpo",
-]
+    "re_po",
+)
+"""All of them, in the order in which they are listed."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import permutations
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -194,14 +195,14 @@ def normalised_optimum(world: Tabular) -> Tensor:
 
 
 def entry(
-    name: str, landing: Landing, *, claim: str, source: str, control: str, **more: str
+    name: str, landing: Landing, *, claim: str, source: str, control: str, **more: Any
 ) -> Entry:
     """Return the entry of a loss that has to land."""
 
     def run(seed: int) -> Metrics:
         return landing(seed)
 
-    given: dict[str, str] = {
+    given: dict[str, Any] = {
         "baseline": "The reference policy as it came."
         if landing.baseline is None
         else "`dpo` of the same strength on the same rows.",
@@ -302,7 +303,7 @@ ENTRIES = (
         "plackett_luce",
         Landing(
             method=partial(plackett_luce, beta=BETA),
-            control=partial(ranklist, beta=BETA),
+            control=partial(ranklist, beta=BETA, max_skip=1),
             rows=rankings,
             truth=kl_optimum,
             responses=6,
@@ -310,7 +311,7 @@ ENTRIES = (
         source="Plackett 1975, Luce 1959; under a reference: Rafailov et al. 2023, appendix A.3.",
         claim="From rankings, the chain of choices lands on the optimum of the true reward.",
         world="One prompt, six responses; every ranking of three, weighted by Plackett-Luce.",
-        control="All pairs of a ranking as if each were a choice of its own.",
+        control="Neighbours of a ranking, as if each two were a choice of their own.",
     ),
     entry(
         "length_regularised_dpo",
