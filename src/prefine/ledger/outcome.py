@@ -66,7 +66,7 @@ class Outcome:
 
     entry: Entry
     runs: Sequence[SeedRun]
-    made: Mapping[str, Any]
+    made: dict[str, Any]
 
     @cached_property
     def figures(self) -> dict[str, Stat]:
