@@ -83,9 +83,9 @@ ARMS = {
     "kto": Arm("kto", {"beta": 5.0}, width=1, captions="given"),
     "kto, shuffled": Arm("kto", {"beta": 5.0}, width=1, captions="given", shuffled=True),
     "imitation of liked captions": Arm("sft", width=1, captions="compared"),
-    "text_dpo": Arm("clipped_dpo", {"beta": 5.0, "floor": 0.5}, captions="compared"),
+    "text_dpo": Arm("clipped_dpo", {"beta": 1.0, "floor": 1.0}, captions="compared"),
     "text_dpo, shuffled": Arm(
-        "clipped_dpo", {"beta": 5.0, "floor": 0.5}, captions="compared", shuffled=True
+        "clipped_dpo", {"beta": 1.0, "floor": 1.0}, captions="compared", shuffled=True
     ),
     "text_kto": Arm("diffusion_kto", {"beta": 5.0}, width=1, captions="compared"),
 }
@@ -239,7 +239,8 @@ def _earlier(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     held = json.loads(path.read_text(encoding="utf-8"))
-    same = [name for name in ARMS if held["arms"].get(name) == asdict(ARMS[name])]
+    arms = {name: Arm(**kept) for name, kept in held["arms"].items()}
+    same = [name for name in ARMS if arms.get(name) == ARMS[name]]
     return [one for one in held["runs"] if one["arm"] in same]
 
 

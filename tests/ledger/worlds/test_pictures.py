@@ -37,6 +37,28 @@ def test_a_flow_learns_the_clouds() -> None:
     assert 0.4 < found.right < 0.6
 
 
+def test_captions_turn_the_exact_answer_around() -> None:
+    generator = torch.Generator().manual_seed(0)
+    truth, slope = densities.clouds(), torch.tensor([2.0, 0.0], dtype=torch.float64)
+    label = densities.coin(4_000, generator)
+    assert 0.45 < label.double().mean() < 0.55
+    right, left = (truth.tilted(sign * slope, 1.0).sample(4_000, generator) for sign in (1, -1))
+    points = densities.turned(torch.where(label[:, None] == 0, right, left), label)
+    found = densities.Share.of(points, truth.tilted(slope, 1.0), generator)
+    assert abs(found.distance) < 0.02
+    model = densities.base_flow(0, steps=2, captioned=True)
+    drawn = densities.flow_samples(model, 8, generator, steps=2, label=densities.coin(8, generator))
+    assert drawn.shape == (8, 2)
+
+
+def test_rows_say_which_caption_each_item_stands_under() -> None:
+    points, labels = torch.zeros(1, 2, 2), torch.tensor([[0, 1]])
+    (row,) = densities.rows(points, labels=labels)
+    assert [int(one["label"]) for one in row["condition"]] == [0, 1]
+    (plain,) = densities.rows(points)
+    assert plain["condition"] == [{}, {}]
+
+
 def test_every_sprite_is_found_again() -> None:
     some = sprites.every()[::37]
     seen = sprites.look([sprite.pixels() for sprite in some])
