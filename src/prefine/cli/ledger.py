@@ -65,9 +65,14 @@ def run(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Run experiments and hold them against their bounds; 0 if every claim is reproduced."""
+    """Run experiments and hold them against their bounds.
+
+    Ends with 1 if a claim comes out worse than its kept result says, or than reproduced where it
+    has none.
+    """
     from prefine.ledger import provenance
-    from prefine.ledger.catalogue import entries, find
+    from prefine.ledger.catalogue import entries, find, outcomes
+    from prefine.ledger.outcome import ORDER
     from prefine.ledger.run import run_entries
 
     if every == bool(names):
@@ -76,6 +81,9 @@ def run(
         raise ConfigError("--record keeps the declared seeds: leave --seeds and --first-seed out.")
     chosen = list(entries().values()) if every else [find(name) for name in names or ()]
     commit = provenance.commit() if record else None
+    expected = {
+        name: "reproduced" if one is None else one.status for name, one in outcomes().items()
+    }
     found: list[Outcome] = []
     with _progress(chosen, seeds, shown=not as_json) as on_seed:
         for outcome in run_entries(
@@ -89,7 +97,13 @@ def run(
                 _tell(outcome)
     if as_json:
         typer.echo(json.dumps([outcome.to_json() for outcome in found]))
-    if any(outcome.status != "reproduced" for outcome in found):
+    worse = [
+        one.entry.name
+        for one in found
+        if ORDER.index(one.status) < ORDER.index(expected[one.entry.name])
+    ]
+    if worse:
+        typer.echo(f"worse than expected: {', '.join(worse)}", err=True)
         raise typer.Exit(1)
 
 

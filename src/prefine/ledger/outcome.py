@@ -12,6 +12,7 @@ from prefine.statistics import Stat, t_interval
 from prefine.storage import write_json
 
 Status = Literal["reproduced", "partly", "not reproduced"]
+ORDER: tuple[Status, ...] = ("not reproduced", "partly", "reproduced")
 
 
 @dataclass(frozen=True, slots=True)
