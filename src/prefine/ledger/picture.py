@@ -53,10 +53,10 @@ def _panel(axes: Any, outcome: Outcome, bound: Bound, arms: dict[str, str]) -> N
     for at, (arm, name) in enumerate(arms.items()):
         colour = METHOD if arm == "" else CONTROL if arm == "control" else OTHER
         seen = [run.metrics[name] for run in outcome.runs]
-        axes.plot(seen, [at] * len(seen), "o", color=colour, alpha=0.45, markersize=4,
-                  markeredgewidth=0)  # fmt: skip
         stat = outcome.figures[name]
-        axes.plot([stat.low, stat.high], [at, at], color=colour, linewidth=3.2, alpha=0.9)
+        axes.plot([stat.low, stat.high], [at, at], color=colour, linewidth=3.2, alpha=0.35)
+        axes.plot(seen, [at] * len(seen), "o", color=colour, alpha=0.7, markersize=3.6,
+                  markeredgewidth=0)  # fmt: skip
         axes.plot([stat.value], [at], "|", color=INK, markersize=9)
     labels = [outcome.entry.name if arm == "" else arm for arm in arms]
     axes.set_yticks(range(len(arms)), labels)
