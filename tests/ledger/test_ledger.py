@@ -184,7 +184,7 @@ def test_a_page_shows_every_claim(tmp_path: Path) -> None:
     assert "| [`made_up`](#ledger-made_up) | #7 | not reproduced |" in page
     assert "**Tried.** More of it." in page
     drawn = (tmp_path / "ledger" / "made_up.svg").read_text(encoding="utf-8")
-    assert drawn.startswith("<svg xmlns=")
+    assert drawn.startswith('<svg style="background: #fff; ')
     assert "asked for at most 1" in picture(found).alt
     write_page({"made_up": None}, {"made_up": made}, tmp_path)
     assert not (tmp_path / "ledger" / "made_up.svg").exists(), "no result, no picture"

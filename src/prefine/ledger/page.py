@@ -6,6 +6,7 @@ from pathlib import Path
 from prefine.ledger.entry import Entry
 from prefine.ledger.outcome import Outcome, Verdict
 from prefine.ledger.picture import picture
+from prefine.report.canvas import on_white
 from prefine.report.text import stat_text
 from prefine.storage import atomic_text
 
@@ -45,7 +46,7 @@ def write_page(
         drawn = picture(outcome)
         alts[name] = drawn.alt
         with atomic_text(folder / f"{name}.svg") as handle:
-            handle.write(alone(drawn.svg) + "\n")
+            handle.write(on_white(drawn.svg) + "\n")
     page = docs / "ledger.md"
     with atomic_text(page) as handle:
         handle.write(HEAD)
@@ -54,15 +55,6 @@ def write_page(
         for name, entry in entries.items():
             handle.write(_section(entry, outcomes[name], alts.get(name, "")))
     return page
-
-
-def alone(svg: str) -> str:
-    """Return a drawing that is made to stand in a page as one that stands alone."""
-    return (
-        svg
-        if "xmlns=" in svg
-        else svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
-    )
 
 
 def _summary(outcomes: Mapping[str, Outcome | None]) -> str:

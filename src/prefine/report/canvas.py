@@ -80,6 +80,16 @@ def draw(
     return _inline(buffer.getvalue())
 
 
+def on_white(svg: str) -> str:
+    """Return a drawing as a file of its own: it has no page to stand on.
+
+    Example:
+        >>> on_white('<svg style="width: 9px"></svg>')
+        '<svg style="background: #fff; width: 9px"></svg>'
+    """
+    return svg.replace('<svg style="', '<svg style="background: #fff; ', 1)
+
+
 def _inline(svg: str) -> str:
     svg = svg[svg.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.S)
