@@ -12,6 +12,7 @@ from prefine import __version__
 from prefine.cli import (
     bench,
     compare,
+    compare_objectives,
     config,
     data,
     demo,
@@ -42,6 +43,7 @@ app.command()(demo.demo)
 app.command()(generate.generate)
 app.command()(diagnose.diagnose)
 app.command()(compare.compare)
+app.command()(compare_objectives.compare_objectives)
 app.command()(bench.bench)
 app.command()(export.export)
 app.command()(push.push)
