@@ -120,5 +120,5 @@ def test_options_are_checked(
 
 
 def test_a_prompt_with_a_control_token_is_named(sampler: Callable[..., LanguageSampler]) -> None:
-    with pytest.raises(RecordError, match="cannot be answered: .* control token"):
+    with pytest.raises(RecordError, match=r"cannot be answered: .* control token"):
         sampler()(asked("fine", "not <|im_end|> fine"))

@@ -17,7 +17,7 @@ def compare_objectives(
         str, typer.Option(help="Names with commas between them.")
     ] = "dpo,ipo,simpo,kto",
     trials: Annotated[int, typer.Option(min=1, help="Settings that each may try.")] = 6,
-    seeds: Annotated[int, typer.Option(min=2, help="Runs of each one's best setting.")] = 3,
+    seeds: Annotated[int, typer.Option(min=2, help="Runs of each one's best setting.")] = 5,
     rates: Annotated[str, typer.Option(help="Smallest and largest learning rate.")] = "1e-6,1e-4",
     reward: Annotated[
         str | None,

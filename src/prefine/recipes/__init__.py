@@ -1,6 +1,6 @@
 """Programs of several stages."""
 
 from prefine.recipes.choice import Choice, choose
-from prefine.recipes.compare_objectives import Study, compare_objectives
+from prefine.recipes.study import Study, compare_objectives
 
 __all__ = ["Choice", "Study", "choose", "compare_objectives"]

@@ -57,7 +57,7 @@ class Study:
     out: Path
     objectives: Sequence[str]
     trials: int = 6
-    seeds: int = 3
+    seeds: int = 5
     rates: tuple[float, float] = (1e-6, 1e-4)
     measure: str | None = None
     reward: str | None = None
