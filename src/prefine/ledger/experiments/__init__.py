@@ -4,5 +4,7 @@ MODULES = (
     "closed_forms",
     "dpo",
     "re_po",
+    "steerlm",
+    "value_drift",
 )
 """All of them, in the order in which they are listed."""
