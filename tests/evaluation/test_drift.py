@@ -35,7 +35,7 @@ def test_numbers_worked_out_by_hand() -> None:
     found = value_drift(stances, draws=10)
     assert found.distance == pytest.approx([0.0, 0.1, 0.4])
     assert (found.null, found.time) == (0.0, 1.0)
-    early = value_drift(stances, draws=10, reached=0.25)
+    early = value_drift(stances, draws=10, reached=0.2)
     assert early.time == 0.5
     assert value_gap([[1.0, 0.0], [0.5, 0.5]], [[0.25, 0.75]]) == pytest.approx(0.5)
 

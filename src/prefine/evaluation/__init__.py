@@ -1,6 +1,7 @@
 """Evaluation: what a reward or a policy makes of preferences, with intervals and baselines."""
 
 from prefine.evaluation.calibration import Bin, best_temperature, calibration, reliability
+from prefine.evaluation.drift import Drift, value_drift, value_gap
 from prefine.evaluation.groups import Groups, by_group
 from prefine.evaluation.pairs import (
     best_tie_threshold,
@@ -14,6 +15,7 @@ from prefine.evaluation.reward import reward_report
 
 __all__ = [
     "Bin",
+    "Drift",
     "Groups",
     "best_temperature",
     "best_tie_threshold",
@@ -26,5 +28,7 @@ __all__ = [
     "ranking_report",
     "reliability",
     "reward_report",
+    "value_drift",
+    "value_gap",
     "win_rate",
 ]
