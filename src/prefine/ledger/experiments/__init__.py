@@ -3,6 +3,7 @@
 MODULES = (
     "closed_forms",
     "dpo",
+    "falling",
     "re_po",
 )
 """All of them, in the order in which they are listed."""
