@@ -1,6 +1,7 @@
 """Experiments of the ledger: a module each, or one for several claims that share their code."""
 
 MODULES = (
+    "anchors",
     "closed_forms",
     "dpo",
     "falling",

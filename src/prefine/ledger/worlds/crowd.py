@@ -26,6 +26,7 @@ class Crowd:
     Attributes:
         table: Rewards, reference and lengths.
         features: [X, N, D] of N responses to each of X prompts.
+        taste: [D] whose products with the features are the rewards.
 
     Example:
         >>> world = Crowd.drawn(0, prompts=2, responses=5, size=3)
@@ -35,6 +36,7 @@ class Crowd:
 
     table: Tabular
     features: Tensor
+    taste: Tensor
 
     @classmethod
     def drawn(
@@ -50,11 +52,11 @@ class Crowd:
         """Draw features N(0, 1), a taste of a given strength, a reference, lengths of 5 to 40."""
         generator = torch.Generator().manual_seed(seed)
         features = torch.randn(prompts, responses, size, generator=generator, dtype=torch.float64)
-        taste = torch.randn(size, generator=generator, dtype=torch.float64)
+        direction = torch.randn(size, generator=generator, dtype=torch.float64)
+        taste = strength * direction / direction.norm()
         logits = tilt * torch.randn(prompts, responses, generator=generator, dtype=torch.float64)
         length = torch.randint(5, 41, (prompts, responses), generator=generator).double()
-        reward = features @ (strength * taste / taste.norm())
-        return cls(Tabular(reward, logits.log_softmax(-1), length), features)
+        return cls(Tabular(features @ taste, logits.log_softmax(-1), length), features, taste)
 
     def policy(self, weights: Tensor) -> Tensor:
         """Return the [X, N] log-probabilities of a direction [D]."""
