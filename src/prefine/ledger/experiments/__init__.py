@@ -6,5 +6,7 @@ MODULES = (
     "dpo",
     "falling",
     "re_po",
+    "reference_free",
+    "thumbs",
 )
 """All of them, in the order in which they are listed."""
