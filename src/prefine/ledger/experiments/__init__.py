@@ -5,6 +5,7 @@ MODULES = (
     "closed_forms",
     "dpo",
     "falling",
+    "lists",
     "re_po",
     "reference_free",
     "thumbs",
