@@ -5,6 +5,7 @@ MODULES = (
     "closed_forms",
     "dpo",
     "falling",
+    "links",
     "lists",
     "re_po",
     "reference_free",
