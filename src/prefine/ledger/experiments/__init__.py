@@ -9,6 +9,7 @@ MODULES = (
     "lists",
     "re_po",
     "reference_free",
+    "self_play",
     "thumbs",
 )
 """All of them, in the order in which they are listed."""
