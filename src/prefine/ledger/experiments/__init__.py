@@ -11,5 +11,6 @@ MODULES = (
     "reference_free",
     "self_play",
     "thumbs",
+    "tokens",
 )
 """All of them, in the order in which they are listed."""
