@@ -3,8 +3,10 @@
 MODULES = (
     "anchors",
     "closed_forms",
+    "dominance",
     "dpo",
     "falling",
+    "foundations",
     "links",
     "lists",
     "re_po",
