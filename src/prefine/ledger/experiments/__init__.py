@@ -3,6 +3,8 @@
 MODULES = (
     "closed_forms",
     "dpo",
+    "logic",
+    "modpo",
     "re_po",
 )
 """All of them, in the order in which they are listed."""
