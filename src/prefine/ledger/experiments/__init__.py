@@ -5,6 +5,7 @@ MODULES = (
     "dpo",
     "logic",
     "modpo",
+    "poft",
     "re_po",
 )
 """All of them, in the order in which they are listed."""
