@@ -1,6 +1,7 @@
 """Evaluation: what a reward or a policy makes of preferences, with intervals and baselines."""
 
 from prefine.evaluation.calibration import Bin, best_temperature, calibration, reliability
+from prefine.evaluation.ceiling import flip_loss, idealised_accuracy, idealised_gap
 from prefine.evaluation.groups import Groups, by_group
 from prefine.evaluation.pairs import (
     best_tie_threshold,
@@ -19,6 +20,9 @@ __all__ = [
     "best_tie_threshold",
     "by_group",
     "calibration",
+    "flip_loss",
+    "idealised_accuracy",
+    "idealised_gap",
     "length_correlation",
     "longer_wins",
     "pair_accuracy",

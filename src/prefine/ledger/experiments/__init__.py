@@ -6,6 +6,7 @@ MODULES = (
     "logic",
     "modpo",
     "poft",
+    "ranking",
     "re_po",
 )
 """All of them, in the order in which they are listed."""
