@@ -3,6 +3,13 @@
 from prefine.evaluation.calibration import Bin, best_temperature, calibration, reliability
 from prefine.evaluation.ceiling import flip_loss, idealised_accuracy, idealised_gap
 from prefine.evaluation.groups import Groups, by_group
+from prefine.evaluation.overoptimisation import (
+    Overoptimisation,
+    fit_overoptimisation,
+    stop_at,
+    top_k_entropy,
+    top_k_mass,
+)
 from prefine.evaluation.pairs import (
     best_tie_threshold,
     length_correlation,
@@ -16,10 +23,12 @@ from prefine.evaluation.reward import reward_report
 __all__ = [
     "Bin",
     "Groups",
+    "Overoptimisation",
     "best_temperature",
     "best_tie_threshold",
     "by_group",
     "calibration",
+    "fit_overoptimisation",
     "flip_loss",
     "idealised_accuracy",
     "idealised_gap",
@@ -30,5 +39,8 @@ __all__ = [
     "ranking_report",
     "reliability",
     "reward_report",
+    "stop_at",
+    "top_k_entropy",
+    "top_k_mass",
     "win_rate",
 ]

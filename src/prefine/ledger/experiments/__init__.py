@@ -5,6 +5,7 @@ MODULES = (
     "dpo",
     "logic",
     "modpo",
+    "overoptimisation",
     "poft",
     "ranking",
     "re_po",
