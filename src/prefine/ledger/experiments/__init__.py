@@ -3,6 +3,7 @@
 MODULES = (
     "closed_forms",
     "dpo",
+    "likelihood_signs",
     "logic",
     "modpo",
     "overoptimisation",
