@@ -6,6 +6,8 @@ MODULES = (
     "likelihood_signs",
     "logic",
     "modpo",
+    "online_ipo",
+    "osp",
     "overoptimisation",
     "poft",
     "ranking",
