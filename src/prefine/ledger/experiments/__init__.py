@@ -7,6 +7,7 @@ MODULES = (
     "logic",
     "modpo",
     "online_ipo",
+    "online_offline",
     "osp",
     "overoptimisation",
     "poft",
