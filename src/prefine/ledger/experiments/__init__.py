@@ -6,6 +6,7 @@ MODULES = (
     "likelihood_signs",
     "logic",
     "modpo",
+    "on_policy_negative",
     "online_ipo",
     "online_offline",
     "osp",
