@@ -1,8 +1,16 @@
 """Evaluation: what a reward or a policy makes of preferences, with intervals and baselines."""
 
 from prefine.evaluation.calibration import Bin, best_temperature, calibration, reliability
+from prefine.evaluation.ceiling import flip_loss, idealised_accuracy, idealised_gap
 from prefine.evaluation.drift import Drift, value_drift, value_gap
 from prefine.evaluation.groups import Groups, by_group
+from prefine.evaluation.overoptimisation import (
+    Overoptimisation,
+    fit_overoptimisation,
+    stop_at,
+    top_k_entropy,
+    top_k_mass,
+)
 from prefine.evaluation.pairs import (
     best_tie_threshold,
     length_correlation,
@@ -17,10 +25,15 @@ __all__ = [
     "Bin",
     "Drift",
     "Groups",
+    "Overoptimisation",
     "best_temperature",
     "best_tie_threshold",
     "by_group",
     "calibration",
+    "fit_overoptimisation",
+    "flip_loss",
+    "idealised_accuracy",
+    "idealised_gap",
     "length_correlation",
     "longer_wins",
     "pair_accuracy",
@@ -28,6 +41,9 @@ __all__ = [
     "ranking_report",
     "reliability",
     "reward_report",
+    "stop_at",
+    "top_k_entropy",
+    "top_k_mass",
     "value_drift",
     "value_gap",
     "win_rate",
