@@ -7,6 +7,7 @@ MODULES = (
     "dpo",
     "falling",
     "foundations",
+    "from_pictures",
     "likelihood_signs",
     "links",
     "lists",

@@ -5,13 +5,13 @@ and every pair as often as people judge it so.
 Truth: the shares in which people write, and the rewards behind their verdicts.
 """
 
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from prefine.ledger.entry import Bound, Entry, Metrics
-from prefine.ledger.experiments.closed_forms import with_lengths
 from prefine.ledger.worlds.tabular import Rows, Tabular, total_variation
 from prefine.objectives import bradley_terry, sft
 from prefine.objectives.links import gap
@@ -22,11 +22,13 @@ PEOPLE = 0.5
 
 def run_sft(seed: int) -> Metrics:
     """Imitate people who write by a policy of their own, each token counted once."""
-    world = with_lengths(Tabular.drawn(seed), seed)
-    assert world.length is not None
+    drawn = Tabular.drawn(seed)
+    generator = torch.Generator().manual_seed(1_000 + seed)
+    length = torch.randint(5, 41, drawn.reward.shape, generator=generator).double()
+    world = replace(drawn, length=length)
     people = world.optimum(PEOPLE)
     every = torch.arange(people.shape[1])[:, None]
-    share, length = people[0].exp(), world.length[0]
+    share, length = people[0].exp(), length[0]
 
     def imitated(weight: Tensor) -> Tensor:
         rows = Rows(torch.zeros_like(every[:, 0]), every, weight / weight.sum(), {})

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from prefine.ledger.descend import descend
 from prefine.ledger.entry import Bound, Entry, Metrics
-from prefine.ledger.experiments.closed_forms import certain_pairs
 from prefine.ledger.worlds.crowd import taken
 from prefine.ledger.worlds.linear import Judged, Linear
 from prefine.ledger.worlds.tabular import Tabular
@@ -91,7 +90,7 @@ def run_alpha(seed: int) -> Metrics:
 def run_hinge(seed: int) -> Metrics:
     """Train for some steps and for twice as many, on preferences that are certain."""
     world = Tabular.drawn(seed)
-    rows = certain_pairs(world)
+    rows = world.every_pair((world.better() > 0.5).double())
     rows = taken(rows, rows.weight > 0)
 
     def scores(logits: Tensor, at: Tensor) -> Scores:
