@@ -3,6 +3,7 @@
 MODULES = (
     "closed_forms",
     "dpo",
+    "easy_pairs",
     "likelihood_signs",
     "logic",
     "modpo",
