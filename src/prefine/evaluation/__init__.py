@@ -20,11 +20,13 @@ from prefine.evaluation.pairs import (
 )
 from prefine.evaluation.ranking import ranking_accuracy, ranking_report
 from prefine.evaluation.reward import reward_report
+from prefine.evaluation.selection import MarginSplit, split_by_margin
 
 __all__ = [
     "Bin",
     "Drift",
     "Groups",
+    "MarginSplit",
     "Overoptimisation",
     "best_temperature",
     "best_tie_threshold",
@@ -41,6 +43,7 @@ __all__ = [
     "ranking_report",
     "reliability",
     "reward_report",
+    "split_by_margin",
     "stop_at",
     "top_k_entropy",
     "top_k_mass",

@@ -5,8 +5,8 @@ or the worse response valid, `ref_w` and `ref_l` say so of the reference. A form
 `and`, `or`, `not`, `==` and `!=`. Three formulas make a preference structure: what is preferred,
 under which condition, and what counts on both sides. `MEANINGS` has those of losses with a name.
 
-from_events(*MEANINGS["dpo"].formulas, beta=0.1)      `dpo` again
-structure("w and not l").entails(structure("w or not l"))
+`from_events("w or not l", "w or l", "w and l", beta=0.1)` is `cpo` without its likelihood term, and
+`structure("w and not l").entails(structure("w or not l"))` says that one loss asks for more.
 """
 
 import ast

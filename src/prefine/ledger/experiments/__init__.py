@@ -5,6 +5,7 @@ MODULES = (
     "closed_forms",
     "dominance",
     "dpo",
+    "easy_pairs",
     "falling",
     "foundations",
     "from_pictures",
