@@ -52,6 +52,12 @@ def _seeds() -> None:
         sys.modules["torch"].manual_seed(0)
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the pictures of reports empty: drawing takes longer than a run of two steps."""
+    monkeypatch.setattr("prefine.report.figures.draw", lambda *_, **__: '<svg style=""></svg>')
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Callable[[str], Path]:
     """Return the path of a real data set beside the repository; skip where it is absent."""

@@ -16,6 +16,7 @@ SHOWN_MODULES = (
     "prefine.objectives.declare",
     "prefine.objectives.transforms",
     "prefine.objectives.combine",
+    "prefine.objectives.logic",
 )
 """Public modules inside a package whose names are not the package's own."""
 

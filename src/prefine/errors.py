@@ -18,6 +18,7 @@
     ├── ReferenceMismatch(RuntimeError) the reference is not the policy where it must be
     ├── EngineError(RuntimeError)       a model cannot be scored in packed rows
     ├── BenchError(RuntimeError)        two sides that do not do the same work
+    ├── LedgerError(RuntimeError)       an experiment that cannot be run or recorded
     ├── PushError(RuntimeError)         a model could not be uploaded
     ├── NonFiniteError(ArithmeticError) a number is not finite; names the step and the rows
     ├── RunFolderError(RuntimeError)    a run's folder is in use, not empty, or torn
@@ -97,6 +98,10 @@ class EngineError(PrefineError, RuntimeError):
 
 class BenchError(PrefineError, RuntimeError):
     """A side of the benchmark failed, or both do not do the same work."""
+
+
+class LedgerError(PrefineError, RuntimeError):
+    """An experiment of the ledger cannot be run, or its result cannot be recorded."""
 
 
 class PushError(PrefineError, RuntimeError):

@@ -142,6 +142,25 @@ class Rewards:
             raise ValueError(f"`scale` must be absolute, prompt or pool, got {self.scale!r}.")
 
 
+@dataclass(frozen=True, slots=True)
+class Rollouts:
+    """Responses that a policy gave.
+
+    Attributes:
+        records: R records, each a prompt with its n responses as candidates.
+        log_probs: [R, n] log-probability of each under what it was drawn from, its end included,
+            nats.
+        finished: [R, n] False where a response was cut at the most tokens.
+        iid: Whether responses are independent draws, so that ratios of probabilities correct for
+            another policy; False for beams and selections.
+    """
+
+    records: Any
+    log_probs: Tensor
+    finished: Tensor
+    iid: bool
+
+
 class Reward(Protocol):
     """Scores every candidate of every record."""
 

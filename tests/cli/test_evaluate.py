@@ -61,6 +61,12 @@ def test_ranking_prints_both_accuracies(home: Path, prefine: Call, numbers: Numb
     assert found.keys() >= {"accuracy_normalised", "baseline_longer", "margin"}
     code, out, _ = prefine("evaluate", "ranking", model, data, "--json")
     assert "reward_accuracy" not in json.loads(out)
+    strong = ("evaluate", "ranking", model, data, "--beta", "1e-6", "--json")
+    code, out, _ = prefine(*strong, "--reference", model)
+    assert numbers(json.loads(out))["idealised_accuracy"]["value"] == 1.0
+    code, _, err = prefine(*strong)
+    assert code == 2
+    assert "--beta says what a reference allows" in err
 
 
 def test_people_see_a_table_and_what_was_set_aside(home: Path, reward: Path, prefine: Call) -> None:

@@ -35,6 +35,8 @@ print(json.dumps([code, sorted(set({HEAVY!r}) & set(sys.modules))]), file=sys.st
         ("push", "--help"),
         ("serve", "reward", "--help"),
         ("doctor", "--help"),
+        ("ledger", "--help"),
+        ("ledger", "run", "--help"),
     ],
     ids=" ".join,
 )

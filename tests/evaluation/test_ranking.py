@@ -72,3 +72,12 @@ def test_rows_without_a_number_are_left_out_and_counted():
     assert report["scored"].value == 0.75
     assert report["accuracy"].n == 3
     assert report["reference_accuracy"].n == 3
+
+
+def test_what_a_penalty_allows_is_said_where_beta_is_known():
+    rows = [row("a", "bb", "0"), row("a", "bb", "1", prob=0.2)]
+    report = ranking_report(rows, POLICY[:2], REFERENCE[:2], beta=0.5)
+    # leads 0.5 + 2 log 3, and -4 - 2 log 4 against a label that 80% contradict: both are right
+    assert report["idealised_accuracy"].value == 1.0
+    assert "idealised_accuracy" not in ranking_report(rows, POLICY[:2], REFERENCE[:2])
+    assert "idealised_accuracy" not in ranking_report(rows, POLICY[:2], beta=0.5)

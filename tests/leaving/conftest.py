@@ -101,3 +101,8 @@ def finished(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
         return made[key]
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def _without_pictures(undrawn: None) -> None:
+    """No test here looks at the pictures of a report; `tests/report` and `tests/cli` do."""

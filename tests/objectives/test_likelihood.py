@@ -1,10 +1,13 @@
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from prefine.errors import ObjectiveError
-from prefine.objectives import sft
+from prefine.objectives import poft, sft
 from prefine.objectives.declare import spec
 
 
@@ -38,3 +41,31 @@ def test_half_precision_is_widened_before_anything_is_subtracted(rewards_of):
     half = rewards_of([[-6.0]], [[4.0]])
     loss = sft(type(half)(half.policy.to(torch.bfloat16), half.length.to(torch.bfloat16)))
     assert loss.dtype == torch.float32
+
+
+# --- poft: l / n = -6 / 3 = -2, s = -1: logit -1 ---
+
+
+def test_poft_by_hand(rewards_of):
+    points = rewards_of(
+        [[-6.0], [-6.0], [0.0]],
+        [[3.0], [3.0], [0.0]],
+        utility=torch.tensor([[-1.0], [-2.0], [-1.0]], dtype=torch.float64),
+    )
+    # log(1 + e), log 2, and an empty response: log(1 + e^-1)
+    expected = [math.log1p(math.e), math.log(2), math.log1p(math.exp(-1))]
+    assert poft(points).tolist() == pytest.approx(expected, abs=1e-12)
+
+
+@given(st.floats(-50, 0), st.integers(1, 30), st.floats(-5, 0))
+def test_the_gradient_of_poft_is_that_of_sft_times_how_far_others_are_ahead(
+    rewards_of, nats, n, other
+):
+    utility = torch.tensor([[other]], dtype=torch.float64)
+    points = rewards_of([[nats]], float(n), utility=utility)
+    gradients = []
+    for loss in (sft, poft):
+        policy = points.policy.clone().requires_grad_()
+        gradients.append(torch.autograd.grad(loss(replace(points, policy=policy)).sum(), policy)[0])
+    ahead = torch.sigmoid(utility - points.policy / n)
+    torch.testing.assert_close(gradients[1], gradients[0] * ahead)

@@ -102,3 +102,8 @@ def configure(start: Path, tmp_path: Path) -> Callable[..., RunConfig]:
         )  # fmt: skip
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def _without_pictures(undrawn: None) -> None:
+    """No test here looks at the pictures of a report; `tests/report` and `tests/cli` do."""

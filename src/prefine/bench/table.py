@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from prefine.report.canvas import on_white
 from prefine.report.figures import bars
 from prefine.statistics import Stat
 
@@ -82,4 +83,4 @@ def picture(results: Results) -> str:
     """Return an SVG of the ratios; bars start at 1, where both sides are equally fast."""
     stats = {made["name"]: Stat.from_json(made["speed"]) for made in timed(results)}
     drawn = bars(stats, xlabel="seconds a step, the other side by prefine", mark=1.0)
-    return drawn.svg.replace('<svg style="', '<svg style="background: #fff; ')
+    return on_white(drawn.svg)

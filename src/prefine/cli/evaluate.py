@@ -48,6 +48,9 @@ def ranking(
     model: Model,
     data: Data,
     reference: Annotated[str | None, typer.Option(help="A model to compare with.")] = None,
+    beta: Annotated[
+        float | None, typer.Option(help="Of the loss; says what the reference allows at best.")
+    ] = None,
     format: Format = "auto",
     split: Split = None,
     template: Template = "auto",
@@ -57,9 +60,12 @@ def ranking(
 ) -> None:
     """Whether a policy finds the preferred response more likely, with and without a reference."""
     from prefine.adapters import CausalLM
+    from prefine.errors import ConfigError
     from prefine.evaluation.ranking import ranking_report
     from prefine.models import load_policy, load_tokenizer, score_rows
 
+    if beta is not None and reference is None:
+        raise ConfigError("--beta says what a reference allows at best: name one, --reference.")
     adapter = CausalLM(load_tokenizer(model), template=template, max_length=max_length)
     view, records = _pairs(data, format, split, rejects)
     prepared = adapter.prepare(view)
@@ -72,7 +78,8 @@ def ranking(
         other = load_policy(reference)
         base = score_rows(rows, other, adapter.fitted(other), progress=name)
     lengths = [[float(mask.sum()) for mask in row["mask"]] for row in rows]
-    report = ranking_report([view.rows[row["at"]] for row in rows], scores, base, lengths)
+    compared = [view.rows[row["at"]] for row in rows]
+    report = ranking_report(compared, scores, base, lengths, beta=beta)
     _print(report, model, records, view, prepared, as_json)
 
 

@@ -12,6 +12,7 @@ from prefine import __version__
 from prefine.cli import (
     bench,
     compare,
+    compare_objectives,
     config,
     data,
     demo,
@@ -20,6 +21,7 @@ from prefine.cli import (
     evaluate,
     export,
     generate,
+    ledger,
     push,
     serve,
     train,
@@ -41,10 +43,12 @@ app.command()(demo.demo)
 app.command()(generate.generate)
 app.command()(diagnose.diagnose)
 app.command()(compare.compare)
+app.command()(compare_objectives.compare_objectives)
 app.command()(bench.bench)
 app.command()(export.export)
 app.command()(push.push)
 app.add_typer(serve.app, name="serve")
+app.add_typer(ledger.app, name="ledger")
 app.command()(doctor.doctor)
 
 

@@ -49,7 +49,7 @@ def train(
     ] = False,
 ) -> None:
     """Train a policy or a reward model on preferences."""
-    _look_here()
+    look_here()
     if list_:
         from prefine.cli.methods import show_methods
 
@@ -70,7 +70,7 @@ def train(
     from prefine.training.config import override, parse
 
     settings = override(settings, {k: v for k, v in flags.items() if v is not None})
-    run = parse(override(settings, _pairs(set_ or [])))
+    run = parse(override(settings, dotted(set_ or [])))
     notes = [] if no_tune else tuned()
     if dry_run:
         from prefine.training.dry_run import dry_run as check
@@ -86,7 +86,7 @@ def train(
         _show(summary, run.out, dry_run)
 
 
-def _look_here() -> None:
+def look_here() -> None:
     """Let `my_losses:capped` name a file in this folder, as `python -m prefine` does by itself.
 
     The folder comes last, so that a file in it hides no library.
@@ -136,7 +136,12 @@ def _yaml(text: str, where: str) -> Any:
         raise ConfigError(f"{where}: this is not YAML. {error}") from None
 
 
-def _pairs(settings: list[str]) -> dict[str, Any]:
+def dotted(settings: list[str]) -> dict[str, Any]:
+    """Read `KEY=VALUE` settings, values as YAML.
+
+    Raises:
+        ConfigError: If one has no `=`, or its value is not YAML.
+    """
     pairs: dict[str, Any] = {}
     for setting in settings:
         key, separator, text = setting.partition("=")

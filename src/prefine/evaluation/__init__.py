@@ -1,7 +1,16 @@
 """Evaluation: what a reward or a policy makes of preferences, with intervals and baselines."""
 
 from prefine.evaluation.calibration import Bin, best_temperature, calibration, reliability
+from prefine.evaluation.ceiling import flip_loss, idealised_accuracy, idealised_gap
+from prefine.evaluation.drift import Drift, value_drift, value_gap
 from prefine.evaluation.groups import Groups, by_group
+from prefine.evaluation.overoptimisation import (
+    Overoptimisation,
+    fit_overoptimisation,
+    stop_at,
+    top_k_entropy,
+    top_k_mass,
+)
 from prefine.evaluation.pairs import (
     best_tie_threshold,
     length_correlation,
@@ -11,14 +20,22 @@ from prefine.evaluation.pairs import (
 )
 from prefine.evaluation.ranking import ranking_accuracy, ranking_report
 from prefine.evaluation.reward import reward_report
+from prefine.evaluation.selection import MarginSplit, split_by_margin
 
 __all__ = [
     "Bin",
+    "Drift",
     "Groups",
+    "MarginSplit",
+    "Overoptimisation",
     "best_temperature",
     "best_tie_threshold",
     "by_group",
     "calibration",
+    "fit_overoptimisation",
+    "flip_loss",
+    "idealised_accuracy",
+    "idealised_gap",
     "length_correlation",
     "longer_wins",
     "pair_accuracy",
@@ -26,5 +43,11 @@ __all__ = [
     "ranking_report",
     "reliability",
     "reward_report",
+    "split_by_margin",
+    "stop_at",
+    "top_k_entropy",
+    "top_k_mass",
+    "value_drift",
+    "value_gap",
     "win_rate",
 ]

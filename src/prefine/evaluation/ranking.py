@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from prefine.errors import StatisticError
 from prefine.evaluation._rows import is_scored, read_rows, read_scores
+from prefine.evaluation.ceiling import AGREEMENT, idealised_gap
 from prefine.evaluation.pairs import pair_accuracy
 from prefine.evaluation.reward import MEANINGS as REWARD_MEANINGS
 from prefine.evaluation.reward import beside_longer, by_tag, margin
@@ -21,6 +22,7 @@ MEANINGS = REWARD_MEANINGS | {
     "margin": "mean log-probability of the better response minus that of the worse, nats",
     "reward_accuracy": "share of pairs whose better response gained more against the reference",
     "reference_accuracy": "ranking accuracy of the reference itself",
+    "idealised_accuracy": "ranking accuracy of the best policy that the penalty of beta allows",
     "difference_to_reference": "accuracy minus the reference's, on the same pairs",
     "flipped_right": "of the pairs that the reference ranks wrong, share that the policy mends",
     "flipped_wrong": "of the pairs that the reference ranks right, share that the policy spoils",
@@ -88,6 +90,7 @@ def ranking_report(
     lengths: Pairwise | None = None,
     *,
     tags: Sequence[str] | None = None,
+    beta: float | None = None,
 ) -> dict[str, Stat]:
     """Ranking accuracy of a policy on the rows of a pair view, beside "longer wins".
 
@@ -97,6 +100,8 @@ def ranking_report(
         reference: [n, 2] the same under the reference, or None.
         lengths: [n, 2] scored units of each response, or None.
         tags: Tags to report groups of; None takes every tag with 2 to 20 values.
+        beta: Penalty of the loss that made the policy; with a reference it adds
+            `idealised_accuracy`, for which a hard label is one that 75% agree with.
 
     Returns:
         The numbers of `MEANINGS` that the inputs allow, and groups as in `reward_report`.
@@ -129,6 +134,12 @@ def ranking_report(
         gold=pairs.gold,
     )
     report["margin"] = margin(pairs, gap)
+    if beta is not None and "reference" in given:
+        is_soft = (pairs.outcome > 0) & (pairs.outcome < 1)
+        share = np.where(is_soft, pairs.outcome, AGREEMENT)
+        ideal = idealised_gap(given["reference"], beta=beta, agreement=share)
+        accuracy = pair_accuracy(ideal, pairs.gold, pairs.clusters)
+        report["idealised_accuracy"] = accuracy["half"]
     return report | by_tag(pairs, gap, tags)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from prefine.report import Facts, Figure, Prose, Report, Response, Sample, Samples, Section, Stats
 from prefine.report import render as render_page
-from prefine.report.canvas import INK, SERIES, draw
+from prefine.report.canvas import INK, SERIES, draw, on_white
 from prefine.report.content import Gallery
 from prefine.report.figures import bars
 from prefine.report.text import as_stats, value_text
@@ -90,7 +90,7 @@ def write_report(path: Path, summary: Json, settings: Json, examples: Sequence[J
 
 def write_picture(path: Path, summary: Json) -> None:
     """Write the picture of the gold reward by itself, on white, for pages of one's own."""
-    svg = gold_figure(_stats(summary)).svg.replace('<svg style="', '<svg style="background: #fff; ')
+    svg = on_white(gold_figure(_stats(summary)).svg)
     with atomic_text(path) as handle:
         handle.write(svg + "\n")
 

@@ -9,7 +9,7 @@ from prefine.objectives.coupled import aot
 from prefine.objectives.denoising import diffusion_kto, mapo
 from prefine.objectives.divergences import f_dpo
 from prefine.objectives.graded import exo_reward, info_nca, listwise_nca
-from prefine.objectives.likelihood import sft
+from prefine.objectives.likelihood import poft, sft
 from prefine.objectives.listwise import plackett_luce, pro
 from prefine.objectives.margins import discopop, exo_preference, hinge, robust_dpo
 from prefine.objectives.offsets import (
@@ -18,6 +18,7 @@ from prefine.objectives.offsets import (
     gamma_dpo,
     length_normalised_dpo,
     length_regularised_dpo,
+    modpo,
     rpo,
 )
 from prefine.objectives.pairwise import dpo, ipo
@@ -61,9 +62,11 @@ __all__ = [
     "lipo",
     "listwise_nca",
     "mapo",
+    "modpo",
     "nca",
     "orpo",
     "plackett_luce",
+    "poft",
     "pro",
     "ranklist",
     "reward_weighted",

@@ -1,10 +1,12 @@
 """Losses on the likelihood of single responses."""
 
+from typing import cast
+
 from torch import Tensor
 
 from prefine.objectives.declare import objective
-from prefine.objectives.links import per_unit
-from prefine.scores import Scores
+from prefine.objectives.links import logistic, per_unit
+from prefine.scores import Needs, Scores
 
 
 @objective("point", per="unit", formula="-l / n")
@@ -42,3 +44,51 @@ def sft(scores: Scores) -> Tensor:
         tensor([1.5000])
     """
     return -per_unit(scores, scores.policy)[:, 0]
+
+
+@objective(
+    "point",
+    needs=Needs(fields=frozenset({"utility"}), required=frozenset({"utility"})),
+    formula="-log sigma(l / n - s), s = utility",
+)
+def poft(scores: Scores) -> Tensor:
+    r"""Imitates a response until it is likelier than aligned models find it (PoFT).
+
+    With s the mean log-probability per token that other, aligned models give the response, averaged
+    over these models,
+
+    .. math:: \ell = -\log\sigma\Big(\frac{\log\pi(y|x)}{n} - s\Big)
+
+    Its gradient is that of `sft` times :math:`\sigma(s - \log\pi(y|x)/n)`: what aligned models find
+    unlikely is taken for a bad row and counts less, and so does what is learnt already.
+
+    Args:
+        scores: Points, nats, with lengths, and `utility`: s, computed beforehand, each model with
+            its own tokenizer and its own number of tokens.
+
+    Returns:
+        [B] loss per response, nats.
+
+    Raises:
+        ObjectiveError: If there are no utilities, or a row holds more than one response.
+
+    Curves:
+        Has no fixed start: about 0.693 where the policy finds its data as likely as the aligned
+        models do, and more where it is worse. It falls towards 0 and never gets there.
+
+    Pitfalls:
+        Mean log-probabilities lie within a few nats, so a bad row weighs less but not nothing:
+        throwing rows away says more. Chat templates of the aligned models must be theirs. On long
+        runs it fits bad rows, too: stop early.
+
+    Source:
+        Fan et al. 2024, arXiv:2412.12865, eq. 5.
+
+    Example:
+        >>> import torch
+        >>> row = Scores(torch.tensor([[-6.0]]), torch.tensor([[3.0]]),
+        ...              utility=torch.tensor([[-1.0]]))
+        >>> poft(row)  # sigma(-2 + 1)
+        tensor([1.3133])
+    """
+    return logistic(per_unit(scores, scores.policy) - cast(Tensor, scores.utility))[:, 0]

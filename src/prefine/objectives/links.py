@@ -1,5 +1,6 @@
 """The pieces that losses share: contrast, link, soft label, length."""
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -27,6 +28,19 @@ def logistic(logit: Tensor) -> Tensor:
         tensor([6.9315e-01, 1.0000e+04])
     """
     return -F.logsigmoid(logit)
+
+
+def log1mexp(x: Tensor) -> Tensor:
+    """Return log(1 - e^x) for x < 0 without cancellation at either end.
+
+    Example:
+        >>> log1mexp(torch.tensor([0.25]).log())  # log 0.75
+        tensor([-0.2877])
+    """
+    near = x > -math.log(2)
+    by_expm1 = (-torch.where(near, x, -1.0).expm1()).log()
+    by_exp = torch.log1p(-torch.where(near, -1.0, x).exp())
+    return torch.where(near, by_expm1, by_exp)
 
 
 def per_unit(scores: Scores, values: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """DPO with a change to its logit: an offset, a penalty, a likelihood term."""
 
-from typing import Annotated
+from typing import Annotated, cast
 
 from torch import Tensor
 
@@ -329,3 +329,66 @@ def rpo(
     logit = beta * gap(scores.log_ratio)
     preference = expected(logistic(logit), logistic(-logit), soft_label(scores, label_noise))
     return preference - likelihood_weight * per_unit(scores, scores.policy)[:, 0]
+
+
+@objective(
+    "pair",
+    needs=Needs(
+        reference=True, fields=frozenset({"prob", "utility"}), required=frozenset({"utility"})
+    ),
+    formula="-p log sigma(u) - (1 - p) log sigma(-u), "
+    "u = [{beta} (h_w - h_l) - (1 - {weight}) (s_w - s_l)] / {weight}, s = utility",
+)
+def modpo(
+    scores: Scores,
+    *,
+    beta: Strength = 0.1,
+    weight: Annotated[float, Range(at_least=0.05, at_most=1, usual=(0.1, 0.9))] = 0.5,
+) -> Tensor:
+    r"""DPO for a weighted sum of rewards, of which pairs tell one and `utility` the others (MODPO).
+
+    With s the reward of what the pairs do not speak about,
+
+    .. math:: \ell = -p\log\sigma(u) - (1-p)\log\sigma(-u), \quad
+        u = \frac{\beta\,(h_w - h_l) - (1-w)\,(s_w - s_l)}{w}
+
+    Its optimum is that of w r + (1 - w) s under the KL penalty, r being the reward behind the
+    pairs. So a pair of which s, too, prefers the chosen response is pushed further, not less.
+    Several other rewards enter as their mean, each by its share of 1 - w.
+
+    Args:
+        scores: Pairs with reference scores, nats, and `utility`: s of each response, in the units
+            of r (log-odds of a comparison). `prob` is read where present.
+        beta: KL strength, reward per nat.
+        weight: w, share of the reward behind the pairs; 1 is `dpo`. Train once for each.
+
+    Returns:
+        [B] loss per pair, nats.
+
+    Raises:
+        ObjectiveError: If there are no utilities or reference scores, or a row does not hold two
+            responses.
+        ConfigError: If an option is out of range.
+
+    Curves:
+        Starts at 1.313 with equal shares where s of the chosen response is higher by 1, above 0.693
+        wherever it is higher. `rewards/margins` rises towards a sum of both gaps.
+
+    Pitfalls:
+        With the other sign of s it trains as well and looks as healthy, and ends at the optimum of
+        w r - (1 - w) s. A reward in other units is a reward with another weight: bring s to the
+        scale of a Bradley-Terry logit first. A small `weight` makes logits and gradients large.
+
+    Source:
+        Zhou et al. 2023, arXiv:2310.03708, eq. 7 and the authors' code.
+
+    Example:
+        >>> import torch
+        >>> pair = Scores(torch.tensor([[-1.0, -3.0]]), torch.ones(1, 2),
+        ...               reference=torch.full((1, 2), -2.0), utility=torch.tensor([[2.0, 1.0]]))
+        >>> modpo(pair, beta=1.0, weight=0.5)  # u = (2 - 0.5) / 0.5
+        tensor([0.0486])
+    """
+    other = (1 - weight) * gap(cast(Tensor, scores.utility))
+    logit = (beta * gap(scores.log_ratio) - other) / weight
+    return expected(logistic(logit), logistic(-logit), soft_label(scores))

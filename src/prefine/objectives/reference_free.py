@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from prefine.objectives.declare import objective
-from prefine.objectives.links import expected, gap, logistic, per_unit, soft_label
+from prefine.objectives.links import expected, gap, log1mexp, logistic, per_unit, soft_label
 from prefine.objectives.options import NonNegative, Range, Strength
 from prefine.scores import Needs, Scores
 
@@ -218,7 +218,7 @@ def orpo(
     """
     mean = per_unit(scores, scores.policy)
     below = mean.clamp(max=-1e-6)
-    odds = below - _log1mexp(below)
+    odds = below - log1mexp(below)
     preference = expected(logistic(gap(odds)), logistic(-gap(odds)), soft_label(scores))
     return odds_weight * preference - mean[:, 0]
 
@@ -283,11 +283,3 @@ def alphapo(
     distance, margin = gap(-grown / alpha), gamma_over_beta
     first, second = logistic(beta * (distance - margin)), logistic(beta * (-distance - margin))
     return expected(first, second, soft_label(scores))
-
-
-def _log1mexp(x: Tensor) -> Tensor:
-    """Return log(1 - e^x) for x < 0 without cancellation at either end."""
-    near = x > -math.log(2)
-    by_expm1 = (-torch.where(near, x, -1.0).expm1()).log()
-    by_exp = torch.log1p(-torch.where(near, -1.0, x).exp())
-    return torch.where(near, by_expm1, by_exp)

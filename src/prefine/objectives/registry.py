@@ -52,6 +52,7 @@ OTHER_NAMES = {
     "nll": "sft",
     "re_po": "robust_em",
     "repo": "robust_em",
+    "steerlm": "info_nca with `beta=1` and `temperature=1`, the sampler as reference",
     "lcpo": "robust_em",
 }
 """Names that people look for, and what prefine calls the thing."""

@@ -47,13 +47,16 @@ _STYLE: Any = {
 }
 
 
-def draw(paint: Callable[..., None], *, width: float = 4.6, height: float = 2.7) -> str:
+def draw(
+    paint: Callable[..., None], *, width: float = 4.6, height: float = 2.7, panels: int = 1
+) -> str:
     """Draw on fresh axes and return the picture.
 
     Args:
-        paint: Called with the axes.
+        paint: Called with the axes; with an array of them where there are several panels.
         width: Width in inches at the size of the page's text.
         height: Height in inches.
+        panels: Number of axes, one below the other.
 
     Returns:
         An `<svg>` element: the same drawing gives the same text, byte for byte.
@@ -70,11 +73,21 @@ def draw(paint: Callable[..., None], *, width: float = 4.6, height: float = 2.7)
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         sheet = Sheet(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(sheet)
-        paint(sheet.subplots())
+        paint(sheet.subplots(panels))
         buffer = io.StringIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         sheet.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     return _inline(buffer.getvalue())
+
+
+def on_white(svg: str) -> str:
+    """Return a drawing as a file of its own: it has no page to stand on.
+
+    Example:
+        >>> on_white('<svg style="width: 9px"></svg>')
+        '<svg style="background: #fff; width: 9px"></svg>'
+    """
+    return svg.replace('<svg style="', '<svg style="background: #fff; ', 1)
 
 
 def _inline(svg: str) -> str:

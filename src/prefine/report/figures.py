@@ -133,6 +133,39 @@ def scatter(x: ArrayLike, y: ArrayLike, *, xlabel: str, ylabel: str, caption: st
     return Figure(draw(paint), alt, " ".join(notes))
 
 
+def clouds(series: Mapping[str, Curve], *, xlabel: str, ylabel: str, caption: str = "") -> Figure:
+    """Draw points of several kinds, a colour each.
+
+    Example:
+        >>> clouds({"dpo": [(0.1, 0.6), (0.5, 0.7)]}, xlabel="KL", ylabel="accuracy").alt
+        'accuracy against KL. dpo: 2 points, accuracy 0.6 to 0.7, KL 0.1 to 0.5.'
+    """
+    groups = {
+        visible(name): np.array(points, np.float64).reshape(-1, 2)
+        for name, points in series.items()
+    }
+
+    def paint(axes: Any) -> None:
+        for at, (name, points) in enumerate(groups.items()):
+            axes.plot(
+                *points.T, "o", color=SERIES[at % len(SERIES)], markersize=5, alpha=0.75,
+                markeredgewidth=0, label=name,
+            )  # fmt: skip
+        axes.set(xlabel=visible(xlabel), ylabel=visible(ylabel))
+        if len(groups) > 1:
+            _legend(axes)
+
+    def ends(values: Floats) -> str:
+        return f"{number(float(values.min()))} to {number(float(values.max()))}"
+
+    told = " ".join(
+        f"{name}: {len(points)} points, {ylabel} {ends(points[:, 1])}, {xlabel} "
+        f"{ends(points[:, 0])}."
+        for name, points in groups.items()
+    )
+    return Figure(draw(paint), f"{ylabel} against {xlabel}. {told}", caption)
+
+
 def reliability_diagram(bins: Sequence[tuple[float, float, int]], *, caption: str = "") -> Figure:
     """Draw how often a stated confidence was right; on the diagonal, words and deeds agree.
 

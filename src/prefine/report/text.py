@@ -34,6 +34,10 @@ def _picture(code: int) -> str:
     return "\ufffd" if 0xD800 <= code <= 0xDFFF else f"[U+{code:04X}]"
 
 
+TINY = 1e-5
+"""Below this an interval is written with exponents."""
+
+
 def number(value: float | int | None, half_width: float = math.nan) -> str:
     """Write a number with no more digits than its uncertainty deserves.
 
@@ -74,6 +78,19 @@ def interval_text(stat: Stat) -> str:
         return "–"
     half = _half_width(stat)
     return f"{number(float(stat.low), half)} to {number(float(stat.high), half)}"
+
+
+def stat_text(stat: Stat) -> str:
+    """Return a number with its interval.
+
+    Example:
+        >>> stat_text(Stat(0.75, 0.6012, 0.8634, n=40, method="wilson"))
+        '0.75 [0.60, 0.86]'
+    """
+    half = _half_width(stat)
+    half = math.nan if half < TINY else half
+    low, high = (number(float(end), half) for end in (stat.low, stat.high))
+    return f"{number(float(stat.value), half)} [{low}, {high}]"
 
 
 def count_text(stat: Stat) -> str:

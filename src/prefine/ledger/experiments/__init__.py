@@ -1,0 +1,32 @@
+"""Experiments of the ledger: a module each, or one for several claims that share their code."""
+
+MODULES = (
+    "anchors",
+    "closed_forms",
+    "dominance",
+    "dpo",
+    "easy_pairs",
+    "falling",
+    "foundations",
+    "from_pictures",
+    "likelihood_signs",
+    "links",
+    "lists",
+    "logic",
+    "modpo",
+    "on_policy_negative",
+    "online_ipo",
+    "online_offline",
+    "osp",
+    "overoptimisation",
+    "poft",
+    "ranking",
+    "re_po",
+    "reference_free",
+    "self_play",
+    "steerlm",
+    "thumbs",
+    "tokens",
+    "value_drift",
+)
+"""All of them, in the order in which they are listed."""

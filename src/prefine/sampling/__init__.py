@@ -1,0 +1,5 @@
+"""Responses from a policy."""
+
+from prefine.sampling.language import LanguageSampler
+
+__all__ = ["LanguageSampler"]
