@@ -28,6 +28,7 @@ def test_first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apart: bool)
     assert accuracy["low"] > 0.5, "the reward model learns what the annotators like"
 
 
+@pytest.mark.slow
 def test_rankings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     Reader(tmp_path, monkeypatch).read(TUTORIALS / "rankings.md")
     first = json.loads((tmp_path / "out/lists/metrics.jsonl").read_text().splitlines()[0])
@@ -49,6 +50,7 @@ def test_noisy_votes(
     assert (tmp_path / "compare.html").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("diffusers")
     monkeypatch.setenv("PREFINE_CACHE", str(tmp_path / "cache"))

@@ -83,6 +83,7 @@ def gap(one: Path, two: Path) -> float:
     return max(float((a[n] - b[n]).abs().max()) for n in a)
 
 
+@pytest.mark.slow
 def test_sharded_equals_one_process_resumes_and_exports(home: Path) -> None:
     said = run(home, "one", 1)
     assert (home / "one" / "model" / "model.safetensors").is_file(), said

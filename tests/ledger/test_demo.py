@@ -214,6 +214,7 @@ def test_settings_reach_the_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert again["numbers"] == found["numbers"], "a seed is a seed"
 
 
+@pytest.mark.slow
 def test_a_smaller_seed_points_the_same_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PREFINE_CACHE", str(tmp_path / "cache"))
     settings = Settings(

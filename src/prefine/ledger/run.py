@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing.context import SpawnContext
 from typing import Any
 
 from prefine.errors import LedgerError, NonFiniteError
@@ -48,7 +48,7 @@ def run_entries(
     count = {entry.name: seeds or entry.seeds for entry in entries}
     found: dict[str, list[SeedRun]] = {entry.name: [] for entry in entries}
     by_name = {entry.name: entry for entry in entries}
-    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(jobs, SpawnContext(), initializer=_one_thread) as pool:
         waiting: dict[Future[SeedRun], str] = {
             pool.submit(_kept_seed, entry.name, seed, code, fresh): entry.name
             for entry in entries

@@ -30,7 +30,7 @@ from prefine.objectives.separate import apo_down, apo_zero, nca, sppo
 from prefine.objectives.ties import dpo_ties
 from prefine.objectives.tokens import ld_dpo, tdpo1, tdpo2, wpo
 from prefine.objectives.unpaired import apo_zero_unpaired, bco, kto
-from prefine.objectives.weighted import reward_weighted, smoothed_dpo
+from prefine.objectives.weighted import mm_dpo, reward_weighted, smoothed_dpo
 
 __all__ = [
     "alpha_dpo",
@@ -62,6 +62,7 @@ __all__ = [
     "lipo",
     "listwise_nca",
     "mapo",
+    "mm_dpo",
     "modpo",
     "nca",
     "orpo",

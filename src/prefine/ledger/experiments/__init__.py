@@ -13,6 +13,7 @@ MODULES = (
     "links",
     "lists",
     "logic",
+    "mm_dpo",
     "modpo",
     "on_policy_negative",
     "online_ipo",
