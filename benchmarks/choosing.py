@@ -41,8 +41,7 @@ def trained(world: Tabular, flips: float, rate: float, beta: float, seed: int) -
     pairs = world.some_pairs(PAIRS, generator, flips=flips)
 
     def scores(logits: torch.Tensor, at: torch.Tensor) -> Any:
-        part = type(pairs)(pairs.prompt[at], pairs.response[at], pairs.weight[at], {})
-        return world.scores(logits.log_softmax(-1), part)
+        return world.scores(logits.log_softmax(-1), pairs.take(at))
 
     logits = descend(
         partial(dpo, beta=beta), scores, world.reference, len(pairs),

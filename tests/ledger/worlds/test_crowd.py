@@ -3,7 +3,7 @@ from functools import partial
 import pytest
 import torch
 
-from prefine.ledger.worlds.crowd import Crowd, taken
+from prefine.ledger.worlds.crowd import Crowd
 from prefine.objectives import dpo
 
 
@@ -27,7 +27,7 @@ def test_the_taste_makes_the_rewards_and_its_policy_is_the_optimum(world: Crowd)
 
 def test_some_rows_are_taken_whole(world: Crowd) -> None:
     rows = world.table.some_lists(10, 3, torch.Generator().manual_seed(0))
-    some = taken(rows, torch.tensor([7, 2]))
+    some = rows.take(torch.tensor([7, 2]))
     assert torch.equal(some.response, rows.response[[7, 2]])
     assert torch.equal(some.fields["utility"], rows.fields["utility"][[7, 2]])
     assert len(some) == 2

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from prefine.ledger.descend import descend
 from prefine.ledger.entry import Bound, Entry, Metrics
-from prefine.ledger.worlds.crowd import Crowd, taken
+from prefine.ledger.worlds.crowd import Crowd
 from prefine.ledger.worlds.linear import Linear
 from prefine.ledger.worlds.tabular import Rows, Tabular, total_variation
 from prefine.objectives import (
@@ -123,7 +123,7 @@ def run_diffusion_kto(seed: int) -> Metrics:
 
     def gold(loss: Loss) -> float:
         def scores(weights: Tensor, at: Tensor) -> Scores:
-            return world.table.scores(world.policy(weights), taken(rows, at))
+            return world.table.scores(world.policy(weights), rows.take(at))
 
         start = torch.zeros_like(world.taste)
         found = descend(loss, scores, start, PAIRS, steps=STEPS, rate=RATE, seed=seed)

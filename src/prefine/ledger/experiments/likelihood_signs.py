@@ -73,7 +73,7 @@ def along(loss: Loss, world: Tabular, pairs: Rows, seed: int) -> Path:
     path = Path()
 
     def scores(logits: Tensor, at: Tensor) -> Scores:
-        rows = Rows(pairs.prompt[at], pairs.response[at], pairs.weight[at], {})
+        rows = pairs.take(at)
         return world.scores(logits.log_softmax(-1), rows)
 
     def keep(step: int, logits: Tensor) -> None:

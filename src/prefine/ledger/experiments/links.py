@@ -14,7 +14,6 @@ from torch import Tensor
 
 from prefine.ledger.descend import descend
 from prefine.ledger.entry import Bound, Entry, Metrics
-from prefine.ledger.worlds.crowd import taken
 from prefine.ledger.worlds.linear import Judged, Linear
 from prefine.ledger.worlds.tabular import Tabular
 from prefine.objectives import alpha_dpo, discopop, dpo, exo_preference, hinge, simpo
@@ -91,10 +90,10 @@ def run_hinge(seed: int) -> Metrics:
     """Train for some steps and for twice as many, on preferences that are certain."""
     world = Tabular.drawn(seed)
     rows = world.every_pair((world.better() > 0.5).double())
-    rows = taken(rows, rows.weight > 0)
+    rows = rows.take(rows.weight > 0)
 
     def scores(logits: Tensor, at: Tensor) -> Scores:
-        return world.scores(logits.log_softmax(-1), taken(rows, at))
+        return world.scores(logits.log_softmax(-1), rows.take(at))
 
     arms = {"": partial(hinge, beta=MARGIN_BETA), "/control": partial(dpo, beta=MARGIN_BETA)}
     found: dict[str, float] = {}

@@ -56,7 +56,7 @@ def gold(world: Tabular, pairs: Rows, lead: Tensor, boost: float, steps: int, se
     loss = partial(mm_dpo, beta=BETA, boost=boost, likelihood_weight=0.0)
 
     def scores(logits: Tensor, at: Tensor) -> Scores:
-        rows = Rows(pairs.prompt[at], pairs.response[at], pairs.weight[at], {})
+        rows = pairs.take(at)
         utility = torch.stack([lead[at], torch.zeros_like(lead[at])], 1)
         return world.scores(logits.log_softmax(-1), rows, utility=utility)
 

@@ -71,7 +71,7 @@ def trained(world: Tabular, loss: Callable[[Scores], Tensor], seed: int, *, own:
         pairs = world.some_pairs(LABELS, generator, behaviour=behaviour)
 
         def scores(found: Tensor, at: Tensor, pairs: Rows = pairs) -> Scores:
-            rows = Rows(pairs.prompt[at], pairs.response[at], pairs.weight[at], {})
+            rows = pairs.take(at)
             return world.scores(found.log_softmax(-1), rows)
 
         logits = descend(

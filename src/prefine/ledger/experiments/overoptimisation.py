@@ -83,7 +83,7 @@ def along(loss: Loss, world: Tabular, features: Tensor, pairs: Rows, seed: int) 
         return (world.reference + features @ weights).log_softmax(-1)
 
     def scores(weights: Tensor, at: Tensor) -> Scores:
-        rows = Rows(pairs.prompt[at], pairs.response[at], pairs.weight[at], {})
+        rows = pairs.take(at)
         return world.scores(policy(weights), rows)
 
     def keep(step: int, weights: Tensor) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from prefine.evaluation import flip_loss, idealised_accuracy, ranking_accuracy
 from prefine.ledger.descend import descend
 from prefine.ledger.entry import Bound, Entry, Metrics
-from prefine.ledger.worlds.tabular import Rows, Tabular
+from prefine.ledger.worlds.tabular import Tabular
 from prefine.objectives import dpo, gamma_dpo
 from prefine.objectives.declare import Loss
 from prefine.scores import Scores
@@ -56,7 +56,7 @@ def trained(loss: Loss, world: Tabular, seed: int) -> list[Scores]:
     path: list[Scores] = []
 
     def scores(logits: Tensor, at: Tensor) -> Scores:
-        rows = Rows(pairs.prompt[at], pairs.response[at], pairs.weight[at], {})
+        rows = pairs.take(at)
         return world.scores(logits.log_softmax(-1), rows)
 
     def keep(step: int, logits: Tensor) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from prefine.ledger.descend import descend
 from prefine.ledger.entry import Bound, Entry, Metrics
-from prefine.ledger.worlds.crowd import Crowd, taken
+from prefine.ledger.worlds.crowd import Crowd
 from prefine.ledger.worlds.linear import Linear
 from prefine.ledger.worlds.tabular import Rows, total_variation
 from prefine.objectives import apo_zero, apo_zero_unpaired, bco, dpo, kto
@@ -52,7 +52,7 @@ def fit(world: Crowd, loss: Loss, rows: Rows, seed: int) -> Tensor:
     """
 
     def scores(weights: Tensor, at: Tensor) -> Scores:
-        policy, some = world.policy(weights), taken(rows, at)
+        policy, some = world.policy(weights), rows.take(at)
         other = (some.prompt, some.response[:, 0].roll(1))
         mismatched = policy[other] - world.table.reference[other]
         return world.table.scores(policy, some, columns={MISMATCHED: mismatched})

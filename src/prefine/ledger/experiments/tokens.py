@@ -140,7 +140,6 @@ def run_length(seed: int, make: Callable[..., Loss], beta: float) -> Metrics:
     return {
         **found,
         "shorter": found["length/control"] - found["length"],
-        "shorter/control": 0.0,
         "length/baseline": world.expected(world.reference, world.length),
     }
 
@@ -206,7 +205,9 @@ def run_wpo(seed: int) -> Metrics:
 WORLD = "364 sentences of up to five tokens of three words, under tables; 800 pairs{}."
 COST = Bound("cost", "divergence that the same quality costs, over that of dpo", at_most=0.95)
 IS_LENGTH = Bound("is length", "rank correlation of margin and length", at_most=0.3)
-SHORTER = Bound("shorter", "tokens fewer than under dpo, at the same divergence", at_least=0.02)
+SHORTER = Bound(
+    "shorter", "tokens fewer than under dpo, at the same divergence", at_least=0.02, control=False
+)
 GRID = {"beta": STRENGTHS}
 SENTENCES = ("sentences",)
 

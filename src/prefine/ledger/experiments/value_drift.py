@@ -78,7 +78,7 @@ def trace(
     path = [stances_of(start)]
 
     def scores(logits: Tensor, at: Tensor) -> Scores:
-        part = Rows(rows.prompt[at], rows.response[at], rows.weight[at], {})
+        part = rows.take(at)
         return world.scores(logits.log_softmax(-1), part)
 
     def look(step: int, logits: Tensor) -> None:

@@ -8,7 +8,7 @@ a `taste`, and comparisons are those of `Tabular`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -66,7 +66,7 @@ class Crowd:
         """Return the [X, N] log-probabilities that a loss finds; options as in `descend`."""
 
         def scores(weights: Tensor, at: Tensor) -> Scores:
-            return self.table.scores(self.policy(weights), taken(rows, at))
+            return self.table.scores(self.policy(weights), rows.take(at))
 
         start = torch.zeros(self.features.shape[-1], dtype=self.features.dtype)
         return self.policy(descend(loss, scores, start, len(rows), **how))
@@ -75,20 +75,3 @@ class Crowd:
         """Return [B, K] how many nats the responses of rows have gained on the reference."""
         at = (rows.prompt[:, None], rows.response)
         return policy[at] - self.table.reference[at]
-
-
-def taken(rows: Rows, at: Tensor) -> Rows:
-    """Return some of the rows.
-
-    Example:
-        >>> rows = Tabular.drawn(0).every_pair()
-        >>> taken(rows, torch.tensor([3])).response
-        tensor([[0, 4]])
-    """
-    return replace(
-        rows,
-        prompt=rows.prompt[at],
-        response=rows.response[at],
-        weight=rows.weight[at],
-        fields={name: field[at] for name, field in rows.fields.items()},
-    )

@@ -35,6 +35,16 @@ class Rows:
     def __len__(self) -> int:
         return len(self.prompt)
 
+    def take(self, at: Tensor) -> "Rows":
+        """Return some of the rows, by positions or by a mask.
+
+        Example:
+            >>> Tabular.drawn(0).every_pair().take(torch.tensor([3])).response
+            tensor([[0, 4]])
+        """
+        fields = {name: field[at] for name, field in self.fields.items()}
+        return Rows(self.prompt[at], self.response[at], self.weight[at], fields)
+
 
 @dataclass(frozen=True)
 class Tabular:
