@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from prefine.cli.main import main
-from prefine.errors import ConfigError
+from prefine.errors import ConfigError, PrefineError
 from prefine.recipes import Study, compare_objectives
 from prefine.recipes.policy_numbers import judge_of
 
@@ -82,7 +82,7 @@ def test_a_study_goes_on_where_it_stood(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, ran = tmp_path / "out", []
-    monkeypatch.setattr("prefine.recipes.study.train", None)  # nothing may start
+    monkeypatch.setattr("prefine.recipes.compare.train", None)  # nothing may start
 
     def stop(what: str, done: int, of: int) -> None:
         raise KeyboardInterrupt
@@ -150,3 +150,24 @@ def test_a_reward_that_is_not_there_is_named() -> None:
         judge_of("no_such_module:f")
     with pytest.raises(ConfigError, match="no attribute"):
         judge_of("json:f")
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"objectives": ["dpo", "plackett_luce"]}, "plackett_luce cannot be. .* hold no list"),
+        ({"objectives": ["dpo", "modpo"]}, "modpo cannot be. modpo needs `utility`"),
+        ({"objectives": ["dpo", "bradley_terry"]}, "trains a reward model"),
+        ({"settings": {"maxlength": 3}}, "Did you mean max_length"),
+        ({"reward": "nowhere:f"}, "No module named 'nowhere'"),
+        ({"data": "missing.jsonl"}, "no file missing.jsonl"),
+        ({"holdout": 0.001}, "no records out of 60"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_the_first_run_and_leaves_no_folder(
+    more: dict[str, Any], why: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prefine.recipes.compare.train", None)
+    with pytest.raises(PrefineError, match=why):
+        compare_objectives(study(home, tmp_path / "out", **more))
+    assert not (tmp_path / "out").exists()

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from prefine.recipes.finding import Finding
 from prefine.recipes.policy_numbers import MEANINGS
-from prefine.recipes.study import Finding
 from prefine.report import Facts, Gallery, Prose, Report, Section, Stats, stat_table
 from prefine.report.figures import bars, clouds, curves
 from prefine.report.text import number
