@@ -293,6 +293,18 @@ def test_pairs_from_ratings(rated, how, min_gap, expected, aside):
     assert view.set_aside == aside
 
 
+def test_ratings_beside_a_vote_are_its_utility_and_do_not_outvote_it(make_record, vote, rating):
+    judged = [rating({"c0": 2, "c1": 4}), vote("c0"), rating({"c0": 3, "c1": 5})]
+    row = pairs_of(make_record(judgments=judged)).rows[0]
+    assert row["utility"] == [2.5, 4.5]
+    assert len(pairs_of(make_record(judgments=judged))) == 1
+
+
+def test_ratings_on_two_scales_are_no_utility(make_record, vote, rating):
+    judged = [rating({"c0": 2}, scale=(1, 5)), rating({"c0": 1}, scale=(0, 1)), vote("c0")]
+    assert pairs_of(make_record(judgments=judged)).rows[0]["utility"] == [None, None]
+
+
 def test_utility_goes_with_its_item(rated):
     row = pairs_of(rated).rows[0]
     assert (row["utility"], row["margin"]) == ([5.0, 1.0], None)

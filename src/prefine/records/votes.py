@@ -3,7 +3,7 @@
 import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from prefine.errors import ConfigError
@@ -78,12 +78,13 @@ def pairs_of(
 ) -> Iterator[Pair | SetAside]:
     """Yield the pairs of one record under one aspect, and what becomes none.
 
-    Candidates that were compared directly give exactly those pairs. Ranks and ratings are read
-    only where there is no direct comparison; `rule.how` says which of their pairs are made.
+    Candidates that were compared directly give exactly those pairs, and ratings beside them are
+    their utility. Elsewhere ranks and ratings make the pairs; `rule.how` says which.
     """
     direct = [judgment for judgment in judgments if judgment.kind == "pair"]
     if direct:
         found = _each_vote(direct) if rule.votes == "each" else _tallied(record, direct, rule)
+        found = _with_ratings(found, judgments)
     else:
         found = _from_order(record, judgments, rule)
     for pair in found:
@@ -97,6 +98,18 @@ def pairs_of(
 
 def _same(record: Record, pair: Pair) -> bool:
     return record.candidate(pair.chosen).messages == record.candidate(pair.rejected).messages
+
+
+def _with_ratings(
+    found: Iterator[Pair | SetAside], judgments: Sequence[Judgment]
+) -> Iterator[Pair | SetAside]:
+    """Add the mean rating of both; the votes alone say which is better."""
+    rated = utilities([judgment for judgment in judgments if judgment.kind == "rate"])
+    worth = {} if isinstance(rated, SetAside) else rated
+    for pair in found:
+        if isinstance(pair, Pair):
+            pair = replace(pair, utility=(worth.get(pair.chosen), worth.get(pair.rejected)))
+        yield pair
 
 
 def _each_vote(direct: Sequence[Judgment]) -> Iterator[Pair | SetAside]:
