@@ -20,12 +20,12 @@ BIN   := .venv/bin
 READY := .venv/.ready
 
 # Arithmetic on more threads than cores is slower, and tests already run side by side.
-test test-slow docs fuzz bench-data bench-prepare bench-sharing bench-densities bench-sprites bench-diagnose test-evaluators matrix bench-serve bench-choosing browser: export OMP_NUM_THREADS = 1
+test test-slow docs fuzz bench-data bench-prepare bench-sharing bench-densities bench-sprites bench-diagnose test-evaluators matrix bench-serve bench-choosing bench-studies browser: export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow fuzz bench-data bench-prepare bench-sharing bench
 .PHONY: bench-quick lint types docs clean bench-densities bench-sprites bench-diagnose
-.PHONY: test-evaluators matrix bench-serve bench-choosing browser
+.PHONY: test-evaluators matrix bench-serve bench-choosing bench-studies browser
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -82,6 +82,9 @@ bench-diagnose: $(READY)  ## What `prefine diagnose` finds in runs made to be il
 
 bench-choosing: $(READY)  ## How often compare-objectives names a winner, rightly and wrongly; half an hour
 	$(BIN)/python benchmarks/choosing.py
+
+bench-studies: $(READY)  ## Two whole studies of compare-objectives on the word world; forty minutes
+	$(BIN)/python benchmarks/word_studies.py
 
 bench-serve: $(READY)  ## Rewards a second of the endpoint, and how long one waits; ten minutes
 	$(BIN)/python benchmarks/serve.py

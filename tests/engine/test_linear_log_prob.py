@@ -33,12 +33,16 @@ def inputs(dtype: torch.dtype, bias: bool = False, **more: Any) -> tuple[Tensor,
     return random(ROWS, SIZE).requires_grad_(), head, target
 
 
-def written_out(hidden: Tensor, head: Head, target: Tensor) -> tuple[Tensor, Tensor]:
+def whole(hidden: Tensor, head: Head) -> Tensor:
     logits = torch.nn.functional.linear(hidden, head.weight, head.bias)
     logits = logits if logits.dtype == torch.float64 else logits.float()
     logits = logits * head.scale
     logits = logits if head.cap is None else head.cap * (logits / head.cap).tanh()
-    table = logits.log_softmax(-1)
+    return logits.log_softmax(-1)
+
+
+def written_out(hidden: Tensor, head: Head, target: Tensor) -> tuple[Tensor, Tensor]:
+    table = whole(hidden, head)
     return table.gather(1, target[:, None])[:, 0], -(table.exp() * table).sum(-1)
 
 
@@ -57,11 +61,15 @@ def tiles(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("dtype", "within"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
 def test_equal_to_logits(kind: str, dtype: torch.dtype, within: float) -> None:
     hidden, head, target = inputs(dtype, **HEADS[kind])
-    ours, entropy = linear_log_prob(hidden, head, target, entropy=True)
+    ours, entropy, top = linear_log_prob(hidden, head, target, entropy=True, top=3)
     theirs, expected = written_out(hidden, head, target)
     torch.testing.assert_close(ours, theirs, rtol=within, atol=within)
     assert entropy is not None
     torch.testing.assert_close(entropy, expected.detach(), rtol=10 * within, atol=10 * within)
+    assert top is not None
+    assert not top.requires_grad
+    likeliest = whole(hidden, head).topk(3).values.detach()
+    torch.testing.assert_close(top, likeliest, rtol=within, atol=within)
     weight = torch.linspace(-1, 2, ROWS, dtype=dtype)
     for one, other in zip(
         torch.autograd.grad((ours * weight).sum(), leaves(hidden, head)),
@@ -74,7 +82,7 @@ def test_equal_to_logits(kind: str, dtype: torch.dtype, within: float) -> None:
 @pytest.mark.usefixtures("tiles")
 def test_narrow_inputs_are_summed_in_single_precision() -> None:
     hidden, head, target = inputs(torch.bfloat16)
-    ours, _ = linear_log_prob(hidden, head, target)
+    ours = linear_log_prob(hidden, head, target).log_prob
     theirs, _ = written_out(hidden, head, target)
     assert ours.dtype == torch.float32
     torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
@@ -90,7 +98,7 @@ def test_narrow_inputs_are_summed_in_single_precision() -> None:
 def test_autocast_rounds_as_the_model_would() -> None:
     hidden, head, target = inputs(torch.float32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        ours, _ = linear_log_prob(hidden, head, target)
+        ours = linear_log_prob(hidden, head, target).log_prob
         theirs, _ = written_out(hidden, head, target)
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
@@ -106,7 +114,7 @@ def test_a_frozen_head_gets_no_gradient() -> None:
 def test_extremes_stay_finite() -> None:
     hidden = torch.tensor([[1e4], [-1e4]], requires_grad=True)
     weight = torch.tensor([[1.0], [-1.0], [0.0]], requires_grad=True)
-    found, entropy = linear_log_prob(hidden, Head(weight), torch.tensor([0, 0]), entropy=True)
+    found, entropy, _ = linear_log_prob(hidden, Head(weight), torch.tensor([0, 0]), entropy=True)
     assert found.tolist() == [0.0, -2e4]
     assert entropy is not None
     assert entropy.tolist() == pytest.approx([0.0, 0.0], abs=1e-2)

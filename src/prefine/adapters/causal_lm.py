@@ -11,7 +11,7 @@ from prefine.adapters.bind import plain_forward
 from prefine.adapters.text_adapter import TextAdapter
 from prefine.engine.choose import require_packed
 from prefine.engine.layout import PackedItems
-from prefine.engine.packed import scored_logits, table, table_mask, token_log_probs
+from prefine.engine.packed import head_of, scored_logits, table, table_mask, token_log_probs
 from prefine.errors import ObjectiveError
 from prefine.protocols import Batch, Draw
 from prefine.scores import ItemScores, Needs
@@ -27,7 +27,12 @@ class CausalLM(TextAdapter):
 
     name: ClassVar[str] = "causal_lm"
     unit = "nats"
-    elements = frozenset({"log_prob", "entropy", "log_collision", "log_softmax", "kl_reference"})
+    elements = frozenset(
+        {
+            "log_prob", "entropy", "top_entropy", "top_mass", "log_collision", "log_softmax",
+            "kl_reference",
+        }
+    )  # fmt: skip
 
     def score(
         self,
@@ -41,10 +46,11 @@ class CausalLM(TextAdapter):
 
         Returns:
             `value` [N] nats, `length` [N] tokens, and the elements that `needs` names, with `mask`:
-            `log_prob` [N, L] nats; `entropy` [N, L] nats and `log_collision` [N, L], the log of the
-            sum of squared probabilities, both without gradient; `kl_reference` [N, L], nats, the
-            divergence of the reference from this model, for which `against` holds the reference's
-            `log_softmax` [M, V] at the M scored tokens in order, which is an element, too.
+            `log_prob` [N, L] nats; without gradient `entropy` [N, L] nats, `log_collision` [N, L],
+            the log of the sum of squared probabilities, and `top_entropy` and `top_mass` [N, L],
+            what the ten likeliest tokens hold of entropy and probability; `kl_reference` [N, L],
+            nats, the divergence of the reference from this model, for which `against` holds the
+            reference's `log_softmax` [M, V] at the M scored tokens in order, an element, too.
         """
         items, wanted = batch["items"], frozenset() if needs is None else needs.elements
         if isinstance(items, PackedItems):
@@ -66,6 +72,7 @@ class _Tokens:
         lay_out: Turns [S] values of the scored tokens, in order, into [N, L].
         logits: [S, V], or None where whole distributions were not asked for.
         entropy: [S] without gradient, or None.
+        top: [S, k] log-probabilities of the likeliest tokens, or None.
     """
 
     table: Tensor
@@ -73,7 +80,13 @@ class _Tokens:
     lay_out: Callable[[Tensor], Tensor]
     logits: Tensor | None
     entropy: Tensor | None = None
+    top: Tensor | None = None
 
+
+TOP = 10
+"""Likeliest tokens that `top_entropy` and `top_mass` are of; arXiv:2410.11677."""
+
+OF_TOP = {"top_entropy", "top_mass"}
 
 WHOLE = {"log_collision", "log_softmax", "kl_reference"}
 """Elements that need every token's whole distribution at once."""
@@ -102,8 +115,9 @@ def _packed(model: nn.Module, items: PackedItems, wanted: frozenset[str]) -> _To
     if wanted & WHOLE:
         logits = scored_logits(model, items)
         return _Tokens(lay_out(_chosen(logits, items.target)), mask, lay_out, logits)
-    log_prob, entropy = token_log_probs(model, items, entropy="entropy" in wanted)
-    return _Tokens(lay_out(log_prob), mask, lay_out, None, entropy)
+    top = min(TOP, head_of(model).weight.shape[0]) if wanted & OF_TOP else 0
+    said = token_log_probs(model, items, entropy="entropy" in wanted, top=top)
+    return _Tokens(lay_out(said.log_prob), mask, lay_out, None, said.entropy, said.top)
 
 
 def _chosen(logits: Tensor, target: Tensor) -> Tensor:
@@ -125,6 +139,13 @@ def _elements(
             log_probs = logits.detach().log_softmax(-1)
             entropy = -(log_probs.exp() * log_probs).sum(-1)
         elements["entropy"] = tokens.lay_out(entropy)
+    if wanted & OF_TOP:
+        top = tokens.top
+        if top is None:
+            assert logits is not None
+            top = logits.detach().log_softmax(-1).topk(min(TOP, logits.shape[-1])).values
+        elements["top_entropy"] = tokens.lay_out(-(top.exp() * top).sum(-1))
+        elements["top_mass"] = tokens.lay_out(top.exp().sum(-1))
     if logits is None:
         return elements
     if "log_collision" in wanted:

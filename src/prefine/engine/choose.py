@@ -132,7 +132,7 @@ def _scored(
         if is_reward:
             values = base.score(hidden_states(model, row)[row.last]).squeeze(-1)
         else:
-            values, _ = token_log_probs(model, row)
+            values = token_log_probs(model, row).log_prob
     else:
         score = _plain_reward if is_reward else _plain_log_probs
         values = torch.cat([score(base, prompt, response) for prompt, response, _ in items])

@@ -5,7 +5,7 @@ memory does not grow with the vocabulary. Sums run in float32 or wider.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,31 +31,43 @@ class Head:
     cap: float | None = None
 
 
+class Said(NamedTuple):
+    """What a model says of S tokens; float32, or float64 where its hidden states are.
+
+    Attributes:
+        log_prob: [S] of the tokens that stand there, nats.
+        entropy: [S] of the whole distributions, nats, or None; no gradient.
+        top: [S, k] log-probabilities of the k likeliest tokens, or None; no gradient.
+    """
+
+    log_prob: Tensor
+    entropy: Tensor | None = None
+    top: Tensor | None = None
+
+
 def linear_log_prob(
-    hidden: Tensor, head: Head, target: Tensor, *, entropy: bool = False
-) -> tuple[Tensor, Tensor | None]:
-    """Return log softmax(logits)[target] and, if asked, the entropy of each distribution.
+    hidden: Tensor, head: Head, target: Tensor, *, entropy: bool = False, top: int = 0
+) -> Said:
+    """Return log softmax(logits)[target] and, if asked, more of each distribution.
 
     Args:
         hidden: [S, H].
         head: Turns them into logits [S, V], which are never held at once.
         target: [S] token ids.
-        entropy: Whether to compute entropies, too; they carry no gradient.
-
-    Returns:
-        [S] nats, and [S] nats or None; float32, or float64 where `hidden` is.
+        entropy: Whether to compute entropies, too.
+        top: How many of the likeliest tokens are of interest, at most V of them.
 
     Example:
         >>> hidden = torch.tensor([[0.0, 0.0]])
-        >>> log_prob, entropy = linear_log_prob(
+        >>> said = linear_log_prob(
         ...     hidden, Head(torch.ones(4, 2)), torch.tensor([2]), entropy=True)
-        >>> log_prob, entropy  # -log 4, log 4
+        >>> said.log_prob, said.entropy  # -log 4, log 4
         (tensor([-1.3863]), tensor([1.3863]))
     """
-    found: tuple[Tensor, Tensor] = _LinearLogProb.apply(  # type: ignore[assignment]
-        hidden, head.weight, head.bias, target, head.scale, head.cap, entropy
+    log_prob, spread, likeliest = _LinearLogProb.apply(  # type: ignore[misc]
+        hidden, head.weight, head.bias, target, head.scale, head.cap, entropy, top
     )
-    return found[0], found[1] if entropy else None
+    return Said(log_prob, spread if entropy else None, likeliest if top else None)
 
 
 class _LinearLogProb(torch.autograd.Function):
@@ -71,14 +83,18 @@ class _LinearLogProb(torch.autograd.Function):
         scale: float,
         cap: float | None,
         entropy: bool,
-    ) -> tuple[Tensor, Tensor]:
+        likeliest: int,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         tiles = _Tiles(hidden, weight, bias, scale, cap)
         high = torch.full(target.shape, -torch.inf, dtype=tiles.wide, device=hidden.device)
         total, moment = torch.zeros_like(high), torch.zeros_like(high)
         chosen = torch.empty_like(high)
+        best = high[:, None].expand(-1, likeliest)
         for start, end in tiles.ends():
             logits = tiles.logits(start, end)
             _pick(chosen, logits, target, start, end)
+            if likeliest:
+                best = torch.cat([best, logits], 1).topk(likeliest).values
             top = torch.maximum(high, logits.amax(1))
             fade = (high - top).exp_()
             if entropy:
@@ -93,11 +109,12 @@ class _LinearLogProb(torch.autograd.Function):
         ctx.save_for_backward(hidden, weight, bias, target, log_total, chosen)
         ctx.scale, ctx.cap = scale, cap
         spread = log_total - moment / total if entropy else log_total
-        ctx.mark_non_differentiable(spread)
-        return chosen - log_total, spread
+        best = best - log_total[:, None]
+        ctx.mark_non_differentiable(spread, best)
+        return chosen - log_total, spread, best
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> Any:  # type: ignore[override]
         hidden, weight, bias, target, log_total, chosen = ctx.saved_tensors
         tiles = _Tiles(hidden, weight, bias, ctx.scale, ctx.cap)
         wide, cap, scale = tiles.wide, ctx.cap, ctx.scale
@@ -127,7 +144,7 @@ class _LinearLogProb(torch.autograd.Function):
             d_bias = d_bias.neg_().index_add_(0, target, slope * bend).to(bias.dtype)
         return (
             d_hidden.to(hidden.dtype), d_weight, d_bias if need_bias else None,
-            None, None, None, None,
+            None, None, None, None, None,
         )  # fmt: skip
 
 

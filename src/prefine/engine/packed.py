@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from prefine.engine.layout import PackedItems
-from prefine.engine.linear_log_prob import Head, linear_log_prob
+from prefine.engine.linear_log_prob import Head, Said, linear_log_prob
 from prefine.errors import EngineError
 
 
@@ -42,11 +42,11 @@ def _made(ids: Tensor) -> Tensor:
 
 
 def token_log_probs(
-    model: nn.Module, items: PackedItems, *, entropy: bool = False
-) -> tuple[Tensor, Tensor | None]:
-    """Return [S] the log-probability of each scored token, and entropies if asked; nats."""
+    model: nn.Module, items: PackedItems, *, entropy: bool = False, top: int = 0
+) -> Said:
+    """Return what is said of each scored token; entropies and the likeliest ones if asked."""
     hidden = hidden_states(model, items)[items.source]
-    return linear_log_prob(hidden, head_of(model), items.target, entropy=entropy)
+    return linear_log_prob(hidden, head_of(model), items.target, entropy=entropy, top=top)
 
 
 def scored_logits(model: nn.Module, items: PackedItems) -> Tensor:

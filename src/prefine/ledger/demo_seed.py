@@ -88,7 +88,7 @@ def run_seed(folder: Path, seed: int, settings: Settings, stage: Stage) -> Json:
     with stage("the language model: learn the corpus, or take it from the cache"):
         sft = str(base_model(training, seed, settings.base))
     with stage("noisy pairs: it answers, annotators compare"):
-        pairs = _noisy_pairs(ask("sft", sft, training, 2 * settings.pairs, seed), seed)
+        pairs = noisy_pairs(ask("sft", sft, training, 2 * settings.pairs, seed), seed)
         before = ask("sft", sft, held_out, settings.samples, seed)
         data = {
             "pairs": _save(folder, "pairs", pairs),
@@ -199,7 +199,8 @@ def examples(policies: Policies, count: int = 6) -> list[Json]:
     ]
 
 
-def _noisy_pairs(answers: Answers, seed: int) -> list[Comparison]:
+def noisy_pairs(answers: Answers, seed: int) -> list[Comparison]:
+    """Have the answers to each prompt compared two by two, with the annotators' mistakes."""
     prompts, shown = _two_by_two(answers, most=len(answers.texts[0]) // 2)
     return preferences(prompts, shown, seed)
 

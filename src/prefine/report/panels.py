@@ -16,6 +16,7 @@ PANELS = {
         "log_ratio/chosen": "chosen",
         "log_ratio/rejected": "rejected",
     },
+    "entropy of the next token (nats)": {"entropy": "whole", "top_entropy": "ten likeliest"},
 }
 """Title -> metric -> what to call it there. Every other metric gets a picture of its own."""
 

@@ -82,6 +82,17 @@ class ReferenceUpdate(_Strict):
     mix: float = Field(default=0.6, gt=0, le=1)
 
 
+class StopEarlyConfig(_Strict):
+    """When a run has gone too far (see `training.stop_early`).
+
+    Attributes:
+        window: Evaluations over which entropy and probability of the likeliest tokens must fall
+            while the margin grows.
+    """
+
+    window: int = Field(default=5, ge=2)
+
+
 class DenoisingConfig(_Strict):
     """How denoising models are scored (see `adapters.denoising`).
 
@@ -141,6 +152,7 @@ class RunConfig(_Strict):
         lora: Adapters, or null for full fine-tuning.
         head_only: Whether a reward model's head alone is trained. Its trunk then runs once over
             every response, before training.
+        stop_early: When to stop and go back to an earlier step; null for never.
         seed: Seed of everything random.
         rows: How data is read.
         denoising: How a picture model is scored; null for a language model.
@@ -166,6 +178,7 @@ class RunConfig(_Strict):
     dtype: Literal["float32", "bfloat16", "float16", "float64", "auto"] = "float32"
     lora: LoraConfig | None = None
     head_only: bool = False
+    stop_early: StopEarlyConfig | None = None
     seed: int = 0
     rows: DataConfig = Field(default_factory=DataConfig)
     denoising: DenoisingConfig | None = None
@@ -184,6 +197,7 @@ BLOCKS: dict[tuple[Any, ...], type[BaseModel]] = {
     ("lora",): LoraConfig,
     ("reference_update",): ReferenceUpdate,
     ("denoising",): DenoisingConfig,
+    ("stop_early",): StopEarlyConfig,
 }
 """Where a key stands -> what keys there are."""
 

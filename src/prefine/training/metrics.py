@@ -79,10 +79,10 @@ def _add_likelihood(rows: RowSums, scores: Scores) -> None:
     count = present.sum(1).clamp(min=1)
     per_token = torch.where(present, policy / scores.length.clamp(min=1), 0.0)
     rows.add("logps/mean_token", per_token.sum(1) / count)
-    if "entropy" in scores.elements:
+    for name in {"entropy", "top_entropy", "top_mass"} & scores.elements.keys():
         mask = scores.elements["mask"]
-        total = (scores.elements["entropy"] * mask).flatten(1).sum(1)
-        rows.add("entropy", total / mask.flatten(1).sum(1).clamp(min=1))
+        total = (scores.elements[name] * mask).flatten(1).sum(1)
+        rows.add(name, total / mask.flatten(1).sum(1).clamp(min=1))
     if scores.reference is not None:
         gap = torch.where(present, scores.reference - policy, 0.0)
         rows.add("kl_reference", gap.sum(1) / count)

@@ -22,6 +22,7 @@ from prefine.training.data import RunData, load_data
 from prefine.training.distributed import main_first, uses_fsdp
 from prefine.training.features import freeze_trunk
 from prefine.training.pictures import picture_parts, refuse_nats, refuse_pictures
+from prefine.training.stop_early import refuse_unwatched, stopping_arguments
 
 DEFAULT_RATES = {"sft": 2e-5, "reward": 1e-5, "policy": 1e-6, "pictures": 1e-5}
 LORA_FACTOR = 10
@@ -136,6 +137,9 @@ def arguments(config: RunConfig, plan: Plan, quiet: bool) -> TrainingArguments:
         raise ConfigError(
             "training.eval_strategy: there is no held-out data. Set eval_data or holdout."
         )
+    if config.stop_early is not None:
+        refuse_unwatched(plan.declared, plan.adapter.unit)
+        values |= stopping_arguments(values, config.training, config.stop_early.window)
     try:
         return TrainingArguments(
             output_dir=str(plan.folder.checkpoints), seed=config.seed, **values

@@ -26,6 +26,7 @@ from prefine.training.progress import quieten, use_quiet_progress
 from prefine.training.reference import ModuleReference, Reference, choose_reference
 from prefine.training.rows import EncodedRows
 from prefine.training.shown import draw_shown
+from prefine.training.stop_early import StopEarly, StopRule, go_back
 from prefine.training.trainer import PreferenceTrainer
 
 
@@ -109,6 +110,15 @@ def _run(
         print(f"skipped {name}: it was not written to the end", file=sys.stderr)
     if is_main() and resume:
         folder.cut_back(int(checkpoint.name.split("-")[-1]) if checkpoint else 0)
+    rule = None if plan.config.stop_early is None else StopRule(plan.config.stop_early.window)
+    if rule is not None:
+        rule.see_all(folder.metrics())  # of the part that was trained before
+
+    def keep(row: Mapping[str, Any]) -> None:
+        folder.append(row)
+        if rule is not None:
+            rule.see(row)
+
     trainer = PreferenceTrainer(
         plan.model,
         adapter=plan.adapter,
@@ -119,9 +129,9 @@ def _run(
         reference=reference,
         token_budget=plan.token_budget,
         offload=plan.config.offload_activations,
-        on_step=folder.append,
+        on_step=keep,
         processing_class=plan.tokenizer,
-        callbacks=[],
+        callbacks=[] if rule is None else [StopEarly(rule)],
     )
     check_fsdp(trainer)
     before = draw_shown(plan, plan.denoising.show)
@@ -132,6 +142,11 @@ def _run(
         raise KeyboardInterrupt(f"stopped at step {trainer.state.global_step}; go on with --resume")
     summary = dict(header)
     summary["steps"] = trainer.state.global_step
+    if rule is not None and go_back(trainer, rule, folder):
+        summary["notes"] = [*summary["notes"], rule.told()]
+        summary["stopped"] = {"alarm": rule.alarm, "model_of_step": rule.back_to}
+        if not quiet and is_main():
+            print(rule.told(), file=sys.stderr)
     # These bring scipy: half a second that nothing before the first step needs.
     from prefine.training.held_out import held_out_rows
     from prefine.training.outcome import evaluate_run

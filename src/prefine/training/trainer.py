@@ -141,7 +141,8 @@ class PreferenceTrainer(Trainer):
         every = max(1, self.state.logging_steps)
         if self.adapter.unit != "nats" or (model.training and self.state.global_step % every):
             return Needs()
-        return Needs(elements=frozenset({"entropy"}))
+        of_top = () if model.training else ("top_entropy", "top_mass")
+        return Needs(elements=frozenset({"entropy", *of_top}))
 
     # ---------------------------------------------------------------- before a step
 

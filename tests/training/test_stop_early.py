@@ -1,0 +1,145 @@
+"""A run that goes too far is stopped, and its model is the one from before."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.start import write_start
+
+from prefine.adapters import CausalLM
+from prefine.errors import ConfigError
+from prefine.models import load_policy
+from prefine.records import load
+from prefine.scores import Needs
+from prefine.training.config import parse
+from prefine.training.run import train
+from prefine.training.stop_early import StopRule
+
+TRAINING = {
+    "use_cpu": True, "max_steps": 40, "logging_steps": 1, "eval_strategy": "steps",
+    "eval_steps": 2, "per_device_train_batch_size": 8, "learning_rate": 0.03,
+    "lr_scheduler_type": "constant", "report_to": "none",
+}  # fmt: skip
+
+
+def rows(held: list[tuple[float, float]], margins: list[float]) -> Iterator[dict[str, float]]:
+    for n, ((entropy, mass), margin) in enumerate(zip(held, margins, strict=True)):
+        yield {"step": 10 * n + 5, "rewards/margins": margin - 1}
+        yield {"step": 10 * n + 10, "rewards/margins": margin + 1}  # their mean is `margin`
+        yield {"step": 10 * n + 10, "eval_top_entropy": entropy, "eval_top_mass": mass}
+
+
+@pytest.mark.parametrize(
+    ("held", "margins", "alarm", "back_to"),
+    [
+        # entropy and mass fall from the second evaluation on, the margin grows
+        ([(0.8, 0.4), (1.2, 0.7), (0.9, 0.5), (0.5, 0.4)], [0, 1, 2, 3], 40, 20),
+        # the margin falls, too: the run comes apart, but not in this way
+        ([(0.8, 0.4), (1.2, 0.7), (0.9, 0.5), (0.5, 0.4)], [0, 3, 2, 1], None, None),
+        # mass rises: a collapse, which is another illness
+        ([(0.8, 0.6), (1.2, 0.7), (0.9, 0.8), (0.5, 0.9)], [0, 1, 2, 3], None, None),
+    ],
+)
+def test_the_rule(
+    held: list[tuple[float, float]], margins: list[float], alarm: int | None, back_to: int | None
+) -> None:
+    rule = StopRule(3)
+    rule.see_all(rows(held, margins))
+    assert (rule.alarm, rule.back_to) == (alarm, back_to)
+
+
+def test_the_first_alarm_stays() -> None:
+    rule = StopRule(2)
+    rule.see_all(rows([(3.0, 0.9), (2.0, 0.8), (1.0, 0.7)], [0, 1, 2]))
+    assert (rule.alarm, rule.back_to) == (20, 10)
+
+
+def test_the_first_of_several_terms_is_watched() -> None:
+    rule = StopRule(2)
+    for n in (1, 2):
+        rule.see({"step": n, "dpo/rewards/margins": float(n), "other/rewards/margins": -n})
+        rule.see({"step": n, "eval_dpo/top_entropy": -n, "eval_dpo/top_mass": -n})
+    assert rule.alarm == 2
+
+
+@pytest.fixture(scope="module")
+def home(
+    tmp_path_factory: pytest.TempPathFactory, tiny_llama: Callable[..., Any], tiny_tokenizer: Any
+) -> Path:
+    return write_start(tmp_path_factory.mktemp("start"), tiny_llama(), tiny_tokenizer)
+
+
+def config(home: Path, out: Path, **more: Any) -> Any:
+    training = TRAINING | more.pop("training", {})
+    given = {
+        "objective": "dpo", "model": str(home / "model"), "data": str(home / "pairs.jsonl"),
+        "out": str(out), "holdout": 0.25, "stop_early": {"window": 2}, "training": training,
+    }  # fmt: skip
+    return parse({**given, **more})
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_run_stops_and_gives_the_model_from_before(home: Path, tmp_path: Path) -> None:
+    result = train(config(home, tmp_path / "run"), quiet=True)
+    stopped = result.summary["stopped"]
+    assert stopped["model_of_step"] == stopped["alarm"] - 2
+    assert result.summary["steps"] == stopped["alarm"] < 40
+    kept = tmp_path / "run" / "checkpoints" / f"checkpoint-{stopped['model_of_step']}"
+    before, given = (
+        load_file(folder / "model.safetensors") for folder in (kept, result.folder / "model")
+    )
+    assert before.keys() == given.keys()
+    assert all(torch.equal(before[name], given[name]) for name in given)
+    lines = (result.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    seen = [row for row in map(json.loads, lines) if "eval_top_mass" in row]
+    assert seen[-1]["eval_top_mass"] < seen[-2]["eval_top_mass"]
+    assert seen[-1]["eval_top_entropy"] < seen[-2]["eval_top_entropy"]
+    assert any("Stopped at step" in note for note in result.summary["notes"])
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_without_an_alarm_nothing_changes(home: Path, tmp_path: Path) -> None:
+    calm = {"max_steps": 4, "learning_rate": 1e-6}
+    stop = {"window": 5}  # and two evaluations
+    result = train(config(home, tmp_path / "run", training=calm, stop_early=stop), quiet=True)
+    assert "stopped" not in result.summary
+    assert result.summary["steps"] == 4
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"objective": "kto"}, "margin of pairs or lists|watches the margin"),
+        ({"objective": "reward"}, "watches the margin"),
+        ({"training": {"eval_strategy": "no"}}, "reads evaluations"),
+        ({"training": {"save_strategy": "no"}}, "one must be saved at each"),
+        ({"training": {"save_steps": 3}}, "one must be saved at each"),
+        ({"training": {"save_total_limit": 2}}, "3 checkpoints must be kept"),
+        ({"stop_early": {"window": 1}}, "stop_early.window"),
+    ],
+)
+def test_what_cannot_work_is_refused(
+    home: Path, tmp_path: Path, more: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(ConfigError, match=why):
+        train(config(home, tmp_path / "run", **more), quiet=True)
+
+
+def test_what_the_likeliest_hold_is_the_same_packed_and_padded(home: Path) -> None:
+    from prefine.models import load_tokenizer
+
+    model = load_policy(str(home / "model"))
+    found = []
+    for layout in ("packed", "padded"):
+        adapter = CausalLM(load_tokenizer(str(home / "model")), layout=layout)
+        prepared = adapter.prepare(load(str(home / "pairs.jsonl")).pairs()).dataset
+        batch = adapter.collate([prepared[n] for n in range(4)])
+        needs = Needs(elements=frozenset({"top_entropy", "top_mass"}))
+        found.append(adapter.score(model, batch, needs=needs).elements)
+    for name in ("top_entropy", "top_mass"):
+        packed, padded = (each[name][each["mask"]].sum() for each in found)
+        torch.testing.assert_close(packed, padded)
