@@ -19,6 +19,7 @@ from prefine.cli import (
     diagnose,
     doctor,
     evaluate,
+    evaluate_policies,
     export,
     generate,
     ledger,
@@ -38,6 +39,9 @@ app = typer.Typer(
 app.add_typer(config.app, name="config")
 app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="evaluate")
+evaluate.app.command()(evaluate_policies.overoptimisation)
+evaluate.app.command()(evaluate_policies.drift)
+evaluate.app.command()(evaluate_policies.selection)
 app.command()(train.train)
 app.command()(demo.demo)
 app.command()(generate.generate)

@@ -1,24 +1,18 @@
 """What a policy is worth on held-out prompts: on pairs that people judged, and in its own words."""
 
-import importlib
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from prefine.adapters import CausalLM
 from prefine.errors import ConfigError
 from prefine.models import RewardModel, load_policy, load_tokenizer
 from prefine.models.score import score_rows
+from prefine.recipes.functions import function_named
+from prefine.recipes.own_words import Floats, Judge, OwnWords, by_prompt, first_of_each_prompt
 from prefine.records import Records
-from prefine.records.views import candidates_view
-from prefine.sampling import LanguageSampler
-
-Floats = NDArray[np.float64]
-Judge = Callable[[Records], Floats]
 
 MEANINGS = {
     "reward_accuracy": "the better response of a held-out pair gained more against the model",
@@ -78,43 +72,10 @@ class Yardstick:
 
     def _answers(self, network: Any, base: Any, adapter: CausalLM) -> dict[str, dict[str, float]]:
         asked = list(first_of_each_prompt(self.records))[: self.samples]
-        sampler = LanguageSampler(network, adapter.tokenizer, max_new_tokens=self.max_new_tokens)
-        answers = sampler(asked, n=1, seed=self.seed).records
-        rows = adapter.prepare(candidates_view(answers)).dataset
-        ours, theirs = (np.array(score_rows(rows, each, adapter)) for each in (network, base))
-        clusters = [row["cluster"] for row in rows]
-        length = np.array([float(sum(row["mask"][0])) for row in rows])
-        found = {
-            "kl": by_prompt(clusters, (ours - theirs)[:, 0]),
-            "length": by_prompt(clusters, length),
-        }
-        if self.judge is not None:
-            names = [record.cluster for record in answers]
-            found["reward"] = by_prompt(names, self.judge(answers))
-        return found
-
-
-def by_prompt(clusters: Sequence[str], values: Floats) -> dict[str, float]:
-    """Average numbers of one prompt; those that are not finite are left out.
-
-    Example:
-        >>> by_prompt(["a", "a", "b"], np.array([0.0, 1.0, 1.0]))
-        {'a': 0.5, 'b': 1.0}
-    """
-    found: dict[str, list[float]] = {}
-    for name, value in zip(clusters, values, strict=True):
-        if np.isfinite(value):
-            found.setdefault(name, []).append(float(value))
-    return {name: float(np.mean(each)) for name, each in found.items()}
-
-
-def first_of_each_prompt(records: Records) -> Any:
-    """Yield one record for each prompt, in order."""
-    seen: set[str] = set()
-    for record in records:
-        if record.cluster not in seen:
-            seen.add(record.cluster)
-            yield record
+        words = OwnWords(
+            self.model, asked, self.judge, max_new_tokens=self.max_new_tokens, seed=self.seed
+        )
+        return words.of_network(network, base, adapter)
 
 
 def judge_of(name: str) -> Judge:
@@ -129,11 +90,7 @@ def judge_of(name: str) -> Judge:
     if ":" not in name or Path(name).exists():
         model = RewardModel.load(name)
         return lambda records: model(records).value[:, 0].numpy()
-    module, attribute = name.split(":", 1)
-    try:
-        function = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"--reward {name}: {error}. Name `module:function`.") from error
+    function = function_named(name, "--reward")
 
     def judge(records: Records) -> Floats:
         asked = list(records)
