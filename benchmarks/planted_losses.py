@@ -1,6 +1,7 @@
 """Objectives of which it is known how they compare, and the truth of the word world."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -8,20 +9,24 @@ from torch import Tensor
 from prefine.ledger.worlds import words
 from prefine.objectives import dpo
 from prefine.objectives.declare import objective
+from prefine.objectives.options import Range
 from prefine.scores import Needs, Scores
+
+Beta = Annotated[float, Range(above=0, usual=(0.01, 0.5))]
+"""As `dpo` has it, so that all get the same trials."""
 
 TURNED = 3
 """Of ten pairs, how many `misled` reads the wrong way round."""
 
 
 @objective(data="pair", needs=Needs(reference=True), formula="dpo under another name")
-def again(scores: Scores, *, beta: float = 0.1) -> Tensor:
+def again(scores: Scores, *, beta: Beta = 0.1) -> Tensor:
     """Return what `dpo` does: nobody can tell the two apart."""
     return dpo(scores, beta=beta)
 
 
 @objective(data="pair", needs=Needs(reference=True), formula="dpo, three pairs in ten turned round")
-def misled(scores: Scores, *, beta: float = 0.1) -> Tensor:
+def misled(scores: Scores, *, beta: Beta = 0.1) -> Tensor:
     """Return `dpo` with some pairs turned round, always the same ones, whatever they say."""
     assert scores.reference is not None
     said = (1_000 * scores.reference.double()).round().long().sum(1)

@@ -227,7 +227,7 @@ def _inner(target: Any) -> dict[str, str]:
 
 def _build_inner(given: Any, default: str) -> Loss:
     if given is None or isinstance(given, str):
-        return build(given or default)
+        return build("bradley_terry" if given == "reward" else given or default)
     if isinstance(given, Mapping):
         options = {str(key): value for key, value in cast("Mapping[Any, Any]", given).items()}
         return build(str(options.pop("name", default)), options)

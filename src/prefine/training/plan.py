@@ -175,7 +175,9 @@ def _from_data(
 
 
 def _adapter(config: RunConfig, name: str, tokenizer: Any, *, progress: bool) -> Any:
-    kind = SequenceReward if name == "bradley_terry" else CausalLM
+    inner = config.options.get("loss")  # as `robust_em` has it
+    inner = inner.get("name") if isinstance(inner, Mapping) else inner
+    kind = SequenceReward if {"bradley_terry", "reward"} & {name, inner} else CausalLM
     return kind(
         tokenizer,
         template=config.template,

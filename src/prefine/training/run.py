@@ -13,6 +13,7 @@ from torch.utils.data import ConcatDataset
 from transformers import TrainerCallback, TrainingArguments
 
 from prefine.errors import RunFolderError
+from prefine.objectives.declare import Stateful
 from prefine.runs import RunFolder
 from prefine.storage import json_hash, write_json
 from prefine.training.config import RunConfig
@@ -147,6 +148,7 @@ def _run(
         summary["stopped"] = {"alarm": rule.alarm, "model_of_step": rule.back_to}
         if not quiet and is_main():
             print(rule.told(), file=sys.stderr)
+    summary |= learnt(plan, trainer)
     # These bring scipy: half a second that nothing before the first step needs.
     from prefine.training.held_out import held_out_rows
     from prefine.training.outcome import evaluate_run
@@ -163,6 +165,20 @@ def _run(
         write_report(plan, summary, outcome)
     trainer.accelerator.wait_for_everyone()
     return RunResult(folder.path, summary)
+
+
+def learnt(plan: Plan, trainer: PreferenceTrainer) -> dict[str, Any]:
+    """What objectives with a state came to: by term, and how far each rater is believed."""
+    states = {
+        term.name: term.objective.state_dict()
+        for term in trainer.terms
+        if isinstance(term.objective, Stateful)
+    }
+    found: dict[str, Any] = {"learnt": states} if states else {}
+    for state in states.values():
+        if "eta" in state and (raters := plan.data.train_view.raters):
+            found["raters"] = dict(zip(raters, state["eta"], strict=False))
+    return found
 
 
 def _open(config: RunConfig, resume: bool) -> RunFolder:
