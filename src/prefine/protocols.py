@@ -161,6 +161,18 @@ class Rollouts:
     iid: bool
 
 
+class Comparison(Protocol):
+    """Says of every two candidates of a record which is better."""
+
+    def __call__(self, records: Any) -> Tensor:
+        """Return [R, K, K] the probability that candidate i is better than j.
+
+        P + P^T = 1, with 1/2 on the diagonal; it need not be transitive. NaN where two could not
+        be compared, or a record has fewer than K.
+        """
+        ...
+
+
 class Reward(Protocol):
     """Scores every candidate of every record."""
 

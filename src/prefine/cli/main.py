@@ -22,6 +22,7 @@ from prefine.cli import (
     evaluate_policies,
     export,
     generate,
+    iterate,
     ledger,
     push,
     serve,
@@ -48,6 +49,7 @@ app.command()(generate.generate)
 app.command()(diagnose.diagnose)
 app.command()(compare.compare)
 app.command()(compare_objectives.compare_objectives)
+app.command()(iterate.iterate)
 app.command()(bench.bench)
 app.command()(export.export)
 app.command()(push.push)

@@ -1,0 +1,33 @@
+"""`prefine iterate`: a policy that judges itself, from the command line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Call = Callable[..., tuple[int, str, str]]
+
+BRIEF = {"max_steps": 2, "per_device_train_batch_size": 16, "use_cpu": True, "report_to": "none"}
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("judge", ["self", "initial"])
+def test_a_policy_that_judges_itself(judge: str, home: Path, tmp_path: Path, prefine: Call) -> None:
+    words = (
+        "iterate", home / "pairs.jsonl", "--model", home / "model", "--out", tmp_path / "out",
+        "--judge", judge, "--rounds", 1, "--responses", 2, "--max-new-tokens", 6, "--mixture", 0.2,
+        "--objective", "ipo",
+        *(word for key, value in BRIEF.items() for word in ("--set", f"training.{key}={value}")),
+    )  # fmt: skip
+    code, out, err = prefine(*words, "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    assert Path(report["model"]).is_dir()
+    assert report["rounds"][0]["responses"] == 2
+    code, _, err = prefine(*words)
+    assert code != 0
+    assert "Go on with --resume" in err
+    code, out, err = prefine(*words, "--resume")
+    assert code == 0, err
+    assert "round 0" in out
