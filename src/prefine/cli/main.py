@@ -14,6 +14,7 @@ from prefine.cli import (
     compare,
     compare_objectives,
     config,
+    curate,
     data,
     demo,
     diagnose,
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 app.add_typer(config.app, name="config")
 app.add_typer(data.app, name="data")
+app.command()(curate.curate)
 app.add_typer(evaluate.app, name="evaluate")
 app.command()(train.train)
 app.command()(demo.demo)

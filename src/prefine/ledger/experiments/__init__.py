@@ -9,6 +9,7 @@ MODULES = (
     "falling",
     "foundations",
     "from_pictures",
+    "goals",
     "likelihood_signs",
     "links",
     "lists",

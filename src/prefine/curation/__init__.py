@@ -1,0 +1,14 @@
+"""Operators on records: from the preferences there are to those that a method asks for."""
+
+from prefine.curation.goals import Goals
+from prefine.curation.operator import LooksFirst, Made, Operator, curate, derived, options_of
+
+__all__ = [
+    "Goals",
+    "LooksFirst",
+    "Made",
+    "Operator",
+    "curate",
+    "derived",
+    "options_of",
+]
