@@ -10,10 +10,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from prefine.curation.goals import Goals
 from prefine.curation.operator import Operator
+from prefine.curation.shots import Shots
 from prefine.errors import ConfigError
 from prefine.objectives.options import nearest
 
-OPERATORS: dict[str, Any] = {operator.name: operator for operator in (Goals,)}
+OPERATORS: dict[str, Any] = {operator.name: operator for operator in (Goals, Shots)}
 """Name -> class."""
 
 

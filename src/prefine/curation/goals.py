@@ -150,7 +150,10 @@ class Goals:
 
 
 def placed(
-    context: tuple[Message, ...], text: str, place: Literal["system", "user"]
+    context: tuple[Message, ...],
+    text: str,
+    place: Literal["system", "user"],
+    join: str = "\n\n",
 ) -> tuple[Message, ...] | SetAside:
     """Return a context with words added in front; why not, where there is no such turn."""
     at = next((at for at, message in enumerate(context) if message.role == place), None)
@@ -162,7 +165,7 @@ def placed(
     if not isinstance(turn.content, str):
         return SetAside("the turn holds more than text")
     words = (turn.content, text) if place == "system" else (text, turn.content)
-    changed = replace(turn, content="\n\n".join(word for word in words if word))
+    changed = replace(turn, content=join.join(word for word in words if word))
     return (*context[:at], changed, *context[at + 1 :])
 
 

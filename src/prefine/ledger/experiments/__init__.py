@@ -9,6 +9,7 @@ MODULES = (
     "falling",
     "foundations",
     "from_pictures",
+    "fspo",
     "goals",
     "likelihood_signs",
     "links",
