@@ -15,6 +15,7 @@ MODULES = (
     "links",
     "lists",
     "logic",
+    "mapl",
     "mm_dpo",
     "modpo",
     "on_policy_negative",
