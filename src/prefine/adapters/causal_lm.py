@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from prefine.adapters.alignment import edited_tokens
 from prefine.adapters.bind import plain_forward
 from prefine.adapters.text_adapter import TextAdapter
 from prefine.engine.choose import require_packed
@@ -27,7 +28,9 @@ class CausalLM(TextAdapter):
 
     name: ClassVar[str] = "causal_lm"
     unit = "nats"
-    elements = frozenset({"log_prob", "entropy", "log_collision", "log_softmax", "kl_reference"})
+    elements = frozenset(
+        {"log_prob", "edited", "entropy", "log_collision", "log_softmax", "kl_reference"}
+    )
 
     def score(
         self,
@@ -44,7 +47,8 @@ class CausalLM(TextAdapter):
             `log_prob` [N, L] nats; `entropy` [N, L] nats and `log_collision` [N, L], the log of the
             sum of squared probabilities, both without gradient; `kl_reference` [N, L], nats, the
             divergence of the reference from this model, for which `against` holds the reference's
-            `log_softmax` [M, V] at the M scored tokens in order, which is an element, too.
+            `log_softmax` [M, V] at the M scored tokens in order, which is an element, too;
+            `edited` [N, L], 1 for tokens that the other response of the pair does not have.
         """
         items, wanted = batch["items"], frozenset() if needs is None else needs.elements
         if isinstance(items, PackedItems):
@@ -53,6 +57,9 @@ class CausalLM(TextAdapter):
             tokens = _padded(model, items)
         value = tokens.table.sum(1)
         elements = _elements(wanted, tokens, against)
+        if "edited" in wanted:
+            at = tokens.lay_out(tokens.target)
+            elements["edited"] = edited_tokens(batch["index"], at, tokens.mask)
         return ItemScores(value, tokens.mask.sum(1).to(value.dtype), None, elements)
 
 
@@ -63,6 +70,7 @@ class _Tokens:
     Attributes:
         table: [N, L] log-probabilities, 0 where no token is scored.
         mask: [N, L] which are.
+        target: [S] ids of the scored tokens, in order.
         lay_out: Turns [S] values of the scored tokens, in order, into [N, L].
         logits: [S, V], or None where whole distributions were not asked for.
         entropy: [S] without gradient, or None.
@@ -70,6 +78,7 @@ class _Tokens:
 
     table: Tensor
     mask: Tensor
+    target: Tensor
     lay_out: Callable[[Tensor], Tensor]
     logits: Tensor | None
     entropy: Tensor | None = None
@@ -90,7 +99,8 @@ def _padded(model: nn.Module, items: Mapping[str, Tensor]) -> _Tokens:
     def lay_out(values: Tensor) -> Tensor:
         return values.new_zeros(mask.shape).masked_scatter(mask, values)
 
-    return _Tokens(lay_out(_chosen(kept, items["input_ids"][:, 1:][mask])), mask, lay_out, kept)
+    target = items["input_ids"][:, 1:][mask]
+    return _Tokens(lay_out(_chosen(kept, target)), mask, target, lay_out, kept)
 
 
 def _packed(model: nn.Module, items: PackedItems, wanted: frozenset[str]) -> _Tokens:
@@ -101,9 +111,10 @@ def _packed(model: nn.Module, items: PackedItems, wanted: frozenset[str]) -> _To
     mask = table_mask(items)
     if wanted & WHOLE:
         logits = scored_logits(model, items)
-        return _Tokens(lay_out(_chosen(logits, items.target)), mask, lay_out, logits)
+        found = lay_out(_chosen(logits, items.target))
+        return _Tokens(found, mask, items.target, lay_out, logits)
     log_prob, entropy = token_log_probs(model, items, entropy="entropy" in wanted)
-    return _Tokens(lay_out(log_prob), mask, lay_out, None, entropy)
+    return _Tokens(lay_out(log_prob), mask, items.target, lay_out, None, entropy)
 
 
 def _chosen(logits: Tensor, target: Tensor) -> Tensor:

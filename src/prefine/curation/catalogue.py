@@ -8,13 +8,14 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from prefine.curation.edits import Edits
 from prefine.curation.goals import Goals
 from prefine.curation.operator import Operator
 from prefine.curation.shots import Shots
 from prefine.errors import ConfigError
 from prefine.objectives.options import nearest
 
-OPERATORS: dict[str, Any] = {operator.name: operator for operator in (Goals, Shots)}
+OPERATORS: dict[str, Any] = {operator.name: operator for operator in (Edits, Goals, Shots)}
 """Name -> class."""
 
 

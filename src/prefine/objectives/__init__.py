@@ -8,6 +8,7 @@ from prefine.objectives.adaptive import alpha_dpo
 from prefine.objectives.coupled import aot
 from prefine.objectives.denoising import diffusion_kto, mapo
 from prefine.objectives.divergences import f_dpo
+from prefine.objectives.edits import salt
 from prefine.objectives.graded import exo_reward, info_nca, listwise_nca
 from prefine.objectives.levels import margin_dpo
 from prefine.objectives.likelihood import poft, sft
@@ -76,6 +77,7 @@ __all__ = [
     "robust_dpo",
     "robust_em",
     "rpo",
+    "salt",
     "sft",
     "simpo",
     "slic_hf",

@@ -27,6 +27,7 @@ MODULES = (
     "ranking",
     "re_po",
     "reference_free",
+    "salt",
     "self_play",
     "steerlm",
     "thumbs",
