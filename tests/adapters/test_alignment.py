@@ -50,8 +50,8 @@ def test_it_finds_the_best_alignment():
     ("a", "b", "one", "other"),
     [
         ("abcd", "abXd", "0010", "0010"),  # substituted
-        ("abcd", "abd", "0010", "000"),  # deleted
-        ("abd", "abXYd", "000", "00110"),  # inserted
+        ("abce", "abe", "0010", "000"),  # deleted
+        ("abe", "abXYe", "000", "00110"),  # inserted
         ("abc", "abc", "000", "000"),
         ("", "ab", "", "11"),
         ("ab", "", "11", ""),

@@ -32,6 +32,7 @@ MODULES = (
     "steerlm",
     "thumbs",
     "tokens",
+    "tutor",
     "value_drift",
 )
 """All of them, in the order in which they are listed."""
