@@ -75,3 +75,40 @@ def test_list(prefine):
     code, out, _ = prefine("curate", "goals", "--list")
     assert "arXiv:2410.08067" in out
     assert [one["name"] for one in json.loads(prefine("curate", "--list", "--json")[1])]
+
+
+@pytest.mark.parametrize("operator", ["goals", "shots"])
+def test_what_was_made_can_be_trained_on(prefine, home, tmp_path, operator):
+    """By a run, whose split keeps together what was made of one pair."""
+    rater = {"id": "ann", "type": "human"}
+    records = [
+        {
+            "schema": "prefine/1",
+            "source": {"name": "test", "row": n},
+            "context": [{"role": "user", "content": f"Is it {n}?"}],
+            "candidates": [
+                {"id": name, "messages": [{"role": "assistant", "content": text}]}
+                for name, text in (("c0", "yes"), ("c1", "no"))
+            ],
+            "judgments": [
+                {"id": "r", "kind": "rate", "shown": ["c0", "c1"], "rater": rater,
+                 "scores": {"c0": 9, "c1": 2}, "scale": [1, 10]}
+            ],
+            "principal": {"id": "ann"},
+        }
+        for n in range(20)
+    ]  # fmt: skip
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, records)))
+    assert prefine("curate", operator, "in.jsonl", "--out", "out.jsonl")[0] == 0
+    code, out, err = prefine(
+        "train", "ipo", "--model", home / "model", "--data", "out.jsonl", "--out", "run",
+        "--set", "options.average=false", "--set", "training.use_cpu=true", "--set", "holdout=0.3",
+        "--dry-run", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    summary = json.loads(out)
+    rows = summary["rows"]
+    assert rows["train"] + rows["held_out"] == (40 if operator == "goals" else 20)
+    assert summary["set_aside"] == {}
+    if operator == "goals":
+        assert rows["held_out"] % 2 == 0, "both goals of a pair are on one side"

@@ -41,6 +41,12 @@ def test_every_step_is_a_turn(solved):
     assert len({one.cluster for one in made}) == 1, "steps of a problem stay together"
 
 
+def test_the_answer_is_never_the_right_reply():
+    assert "answer" not in RULES.values()
+    assert set(RULES.values()) == set(ACTIONS) - {"answer"}
+    assert RULES.keys() == STUDENT.keys()
+
+
 def test_the_rules_decide(solved):
     found: Counter[str] = Counter()
     for row in range(40):
