@@ -49,6 +49,30 @@ def test_reward_prints_accuracy_calibration_and_baselines(
     assert found["baseline_longer"]["value"] == pytest.approx(longer / 39)
 
 
+def test_scaffolding_compares_tokens(
+    home: Path, tmp_path: Path, prefine: Call, numbers: Numbers
+) -> None:
+    """From a solution in steps to the number, by the commands that a user has."""
+    solved = {
+        "schema": "prefine/1", "id": "", "source": {"name": "s", "row": 0}, "judgments": [],
+        "context": [{"role": "user", "content": "(2 + 2) x 3?"}],
+        "candidates": [{
+            "id": "c0", "messages": [{"role": "assistant", "content": "12"}],
+            "steps": [{"text": "2 + 2 is 4."}, {"text": "4 times 3 is 12."}],
+        }],
+    }  # fmt: skip
+    (tmp_path / "solved.jsonl").write_text(json.dumps(solved))
+    code, _, err = prefine("curate", "tutor", "solved.jsonl", "--out", "tutor.jsonl")
+    assert code == 0, err
+    code, out, err = prefine("evaluate", "scaffolding", home / "model", "tutor.jsonl", "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    found = numbers(report)
+    assert report["rows"] == 2
+    assert 0 <= found["hint_rate"]["value"] <= 1
+    assert found["hint_gap"]["n"] == 2
+
+
 def test_ranking_prints_both_accuracies(home: Path, prefine: Call, numbers: Numbers) -> None:
     model, data = home / "model", home / "pairs.jsonl"
     code, out, _ = prefine("evaluate", "ranking", model, data, "--reference", model, "--json")

@@ -27,6 +27,7 @@ print(json.dumps([code, sorted(set({HEAVY!r}) & set(sys.modules))]), file=sys.st
         ("--version",),
         ("train", "--help"),
         ("data", "--help"),
+        ("curate", "--help"),
         ("demo", "--help"),
         ("config", "from-trl", "--help"),
         ("diagnose", "--help"),

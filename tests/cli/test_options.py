@@ -11,6 +11,9 @@ import pytest
 import typer
 
 from prefine.cli.main import app
+from prefine.cli.train import dotted
+from prefine.curation.catalogue import build
+from prefine.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -72,10 +75,12 @@ def test_a_shown_command_exists(page: str, line: str):
         "train dpo --set rows.votess=soft",
         "train dpo --set training.learning_rat=1",
         "train dpo --set maxlength=3",
+        "curate shots a --set cuont=2",
+        "curate shost a --set count=2",
     ],
 )
 def test_a_wrong_command_is_noticed(line: str):
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, ConfigError)):
         check(line)
 
 
@@ -84,7 +89,7 @@ def check(line: str) -> None:
     command, words = find(shlex.split(line, comments=True))
     assert not hasattr(command, "commands") or not words or words[0].startswith("-"), line
     takes_value = {n for p in command.params if not getattr(p, "is_flag", False) for n in p.opts}
-    positional = 0
+    positional, operator = 0, words[0] if words else ""
     while words:
         word, words = words[0], words[1:]
         if not word.startswith("--"):
@@ -94,7 +99,9 @@ def check(line: str) -> None:
         assert name in options(command) | {"--help"}, f"{line}: there is no {name}"
         if name in takes_value and not value:
             value, words = words[0], words[1:]
-        if name == "--set":
+        if name == "--set" and command.name == "curate":
+            build(operator, dotted([value]))
+        elif name == "--set":
             check_key(value.partition("=")[0])
     most = sum(1 if p.nargs > 0 else 100 for p in command.params if is_argument(p))
     assert positional <= most, f"{line}: too many words"

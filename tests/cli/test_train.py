@@ -68,6 +68,27 @@ def test_dpo_names_its_reference(
     assert found.keys() >= {"accuracy", "reward_accuracy", "reference_accuracy", "baseline_longer"}
 
 
+def test_rows_that_compare_prompts(home: Path, tmp_path: Path, prefine: Call) -> None:
+    """Three rows a pair are trained on, and pairs alone are held out."""
+    code, out, err = prefine(*words(home, "mapl", tmp_path / "run", "--json"))
+    assert code == 0, err
+    summary = json.loads(out)
+    pairs = 39 - summary["rows"]["held_out"]
+    other = summary["rows"]["train"] - 3 * pairs
+    assert other in (0, 1), "of the pair with a control token, the other response may be taken"
+    assert "best_is_first" in summary["metrics"]
+    more = ("--set", "rows.instructions={intra: 0.5}", "--json")
+    code, out, err = prefine(*words(home, "reward", tmp_path / "reward", *more))
+    assert code == 0, err
+    assert json.loads(out)["rows"]["train"] - 2 * pairs in (0, 1)
+    code, _, err = prefine(
+        *words(home, "dpo", tmp_path / "d", "--set", "rows.instructions={inter: 1}")
+    )
+    assert (code, "Train margin_dpo" in err) == (2, True)
+    code, _, err = prefine(*words(home, "kto", tmp_path / "k", *more))
+    assert (code, "rows.instructions shapes pair rows" in err) == (2, True)
+
+
 def test_people_see_numbers_and_where_to_look(home: Path, tmp_path: Path, prefine: Call) -> None:
     code, out, err = prefine(*words(home, "sft", tmp_path / "run"))
     assert code == 0

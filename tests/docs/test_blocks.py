@@ -27,6 +27,7 @@ HOW_TO: dict[str, tuple[str, ...]] = {
     "how-to/choose-objective.md": (),
     "how-to/choose-rows.md": (),
     "how-to/coming-from-trl.md": (),
+    "how-to/curate.md": (),
     "how-to/fit-memory.md": (),
     "how-to/leave-the-house.md": ("dpo", "lora", "reward"),
     "how-to/many-devices.md": (),
@@ -45,6 +46,7 @@ HOW_TO: dict[str, tuple[str, ...]] = {
 
 WRITTEN = {
     "how-to/coming-from-trl.md": ("out/trl/model",),
+    "how-to/curate.md": ("goals.jsonl", "shots.jsonl", "edits.jsonl", "out/salt/model"),
     "how-to/leave-the-house.md": ("exported/policy", "exported/merged", "exported/reward"),
     "how-to/own-format.md": ("pairs.jsonl", "ranked.jsonl"),
     "how-to/own-objective.md": ("out/capped/report.html",),

@@ -204,6 +204,23 @@ def test_elements(objective: str) -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+def test_edits_are_the_same_tokens() -> None:
+    model = make("Llama")
+    choose_layout(model)
+    pairs = [row for row in rows() if len(row["roles"]) == 2]
+    pairs[1]["response"][1] = [*pairs[1]["response"][0][:2], 96]
+    pairs[1]["mask"][1] = [1, 1, 1]
+    found: list[Tensor] = []
+    for layout in ("padded", "packed"):
+        adapter = replace(CausalLM(Tokenizer()), layout=layout)
+        bind(model, adapter)
+        needs = Needs(elements=frozenset({"edited"}))
+        elements = model(batch=adapter.collate(pairs), draw=None, needs=needs).elements
+        found.append(elements["edited"][elements["mask"]])
+    assert found[0].equal(found[1])
+    assert found[0].tolist()[-9:] == [0, 0, 1, 1, 1, 1, 0, 0, 1], "six tokens against three"
+
+
 def test_the_divergence_from_a_reference() -> None:
     model, other = make("Llama"), make("Llama", initializer_range=0.1)
     for part in (model, other):

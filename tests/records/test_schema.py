@@ -364,3 +364,12 @@ def test_id_is_stable():
         candidates=(),
     )
     assert (record.id, record.cluster) == ("72e16c1d95289971", "352cfba1305b5d64")
+
+
+def test_a_record_made_of_another_shares_its_cluster(make_record):
+    plain = make_record()
+    asked = make_record(prompt="Briefly: is it?", tags={"cluster": plain.cluster})
+    assert asked.cluster == plain.cluster
+    assert asked.id != plain.id
+    with pytest.raises(RecordError, match=r"tags.cluster"):
+        make_record(tags={"cluster": 3})

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from prefine.adapters.alignment import edited_tokens
 from prefine.adapters.bind import plain_forward
 from prefine.adapters.text_adapter import TextAdapter
 from prefine.engine.choose import require_packed
@@ -29,8 +30,8 @@ class CausalLM(TextAdapter):
     unit = "nats"
     elements = frozenset(
         {
-            "log_prob", "entropy", "top_entropy", "top_mass", "log_collision", "log_softmax",
-            "kl_reference",
+            "log_prob", "edited", "entropy", "top_entropy", "top_mass", "log_collision",
+            "log_softmax", "kl_reference",
         }
     )  # fmt: skip
 
@@ -50,7 +51,8 @@ class CausalLM(TextAdapter):
             the log of the sum of squared probabilities, and `top_entropy` and `top_mass` [N, L],
             what the ten likeliest tokens hold of entropy and probability; `kl_reference` [N, L],
             nats, the divergence of the reference from this model, for which `against` holds the
-            reference's `log_softmax` [M, V] at the M scored tokens in order, an element, too.
+            reference's `log_softmax` [M, V] at the M scored tokens in order, an element, too;
+            `edited` [N, L], 1 for tokens that the other response of the pair does not have.
         """
         items, wanted = batch["items"], frozenset() if needs is None else needs.elements
         if isinstance(items, PackedItems):
@@ -59,6 +61,9 @@ class CausalLM(TextAdapter):
             tokens = _padded(model, items)
         value = tokens.table.sum(1)
         elements = _elements(wanted, tokens, against)
+        if "edited" in wanted:
+            at = tokens.lay_out(tokens.target)
+            elements["edited"] = edited_tokens(batch["index"], at, tokens.mask)
         return ItemScores(value, tokens.mask.sum(1).to(value.dtype), None, elements)
 
 
@@ -69,6 +74,7 @@ class _Tokens:
     Attributes:
         table: [N, L] log-probabilities, 0 where no token is scored.
         mask: [N, L] which are.
+        target: [S] ids of the scored tokens, in order.
         lay_out: Turns [S] values of the scored tokens, in order, into [N, L].
         logits: [S, V], or None where whole distributions were not asked for.
         entropy: [S] without gradient, or None.
@@ -77,6 +83,7 @@ class _Tokens:
 
     table: Tensor
     mask: Tensor
+    target: Tensor
     lay_out: Callable[[Tensor], Tensor]
     logits: Tensor | None
     entropy: Tensor | None = None
@@ -103,7 +110,8 @@ def _padded(model: nn.Module, items: Mapping[str, Tensor]) -> _Tokens:
     def lay_out(values: Tensor) -> Tensor:
         return values.new_zeros(mask.shape).masked_scatter(mask, values)
 
-    return _Tokens(lay_out(_chosen(kept, items["input_ids"][:, 1:][mask])), mask, lay_out, kept)
+    target = items["input_ids"][:, 1:][mask]
+    return _Tokens(lay_out(_chosen(kept, target)), mask, target, lay_out, kept)
 
 
 def _packed(model: nn.Module, items: PackedItems, wanted: frozenset[str]) -> _Tokens:
@@ -114,10 +122,13 @@ def _packed(model: nn.Module, items: PackedItems, wanted: frozenset[str]) -> _To
     mask = table_mask(items)
     if wanted & WHOLE:
         logits = scored_logits(model, items)
-        return _Tokens(lay_out(_chosen(logits, items.target)), mask, lay_out, logits)
+        found = lay_out(_chosen(logits, items.target))
+        return _Tokens(found, mask, items.target, lay_out, logits)
     top = min(TOP, head_of(model).weight.shape[0]) if wanted & OF_TOP else 0
     said = token_log_probs(model, items, entropy="entropy" in wanted, top=top)
-    return _Tokens(lay_out(said.log_prob), mask, lay_out, None, said.entropy, said.top)
+    return _Tokens(
+        lay_out(said.log_prob), mask, items.target, lay_out, None, said.entropy, said.top
+    )
 
 
 def _chosen(logits: Tensor, target: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ def inspect(
     """Say what is in a data set; exit with 1 if too many rows cannot be read."""
     from prefine.records.summary import summarise
 
-    records = _load(
+    records = read(
         source, format, split, config, revision, max_rejects, rejects, keep_column, rename, license
     )
     summary = summarise(records)
@@ -130,7 +130,7 @@ def split_(
 ) -> None:
     """Divide a data set so that no cluster stands in two parts."""
     shares = _sizes(sizes)
-    records = _load(
+    records = read(
         source, format, split, config, revision, max_rejects, rejects, keep_column, rename, license
     )
     for name, part in records.split(by=by, sizes=shares, seed=seed).items():
@@ -158,7 +158,7 @@ def export(
     from prefine.records.formats import format_named
 
     format_named(to)
-    records = _load(
+    records = read(
         source, format, split, config, revision, max_rejects, rejects, keep_column, rename, license
     )
     done = records.export(to, out)
@@ -183,7 +183,7 @@ def encode(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Encode captions and pictures for a picture model, once; runs on them find the numbers."""
-    records = _load(
+    records = read(
         source, format, split, config, revision, max_rejects, rejects, keep_column, rename, license
     )
     from prefine.models.picture_rows import encode_records
@@ -206,7 +206,7 @@ def formats() -> None:
         typer.echo(f"{found.name:24}{'' if found.write else '(read only) '}{found.description}")
 
 
-def _load(
+def read(
     source: str,
     format: str,
     split: str | None,
@@ -218,6 +218,7 @@ def _load(
     rename: list[str] | None,
     license: str | None,
 ) -> Any:
+    """Load records as the options of every command on data say."""
     from prefine.records import load
 
     return load(

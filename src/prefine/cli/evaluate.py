@@ -83,6 +83,33 @@ def ranking(
     _print(report, model, records, view, prepared, as_json)
 
 
+@app.command()
+def scaffolding(
+    model: Model,
+    data: Data,
+    format: Format = "auto",
+    split: Split = None,
+    template: Template = "auto",
+    max_length: MaxLength = 1024,
+    rejects: Rejects = None,
+    as_json: Json = False,
+) -> None:
+    """Whether a tutor finds a hint likelier than the answer, on pairs of `prefine curate tutor`."""
+    from prefine.adapters import CausalLM
+    from prefine.evaluation.scaffolding import scaffolding_report
+    from prefine.models import load_policy, load_tokenizer, score_rows
+
+    adapter = CausalLM(load_tokenizer(model), template=template, max_length=max_length)
+    view, records = _pairs(data, format, split, rejects)
+    prepared = adapter.prepare(view)
+    rows, name = prepared.dataset, None if as_json else "policy"
+    policy = load_policy(model)
+    scores = score_rows(rows, policy, adapter.fitted(policy), progress=name)
+    lengths = [[float(mask.sum()) for mask in row["mask"]] for row in rows]
+    report = scaffolding_report([view.rows[row["at"]] for row in rows], scores, lengths)
+    _print(report, model, records, view, prepared, as_json)
+
+
 def _pairs(data: str, format: str, split: str | None, rejects: Path | None) -> tuple[Any, Any]:
     from prefine.errors import RecordError
     from prefine.records import load

@@ -14,6 +14,7 @@ from prefine.cli import (
     compare,
     compare_objectives,
     config,
+    curate,
     data,
     demo,
     diagnose,
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.add_typer(config.app, name="config")
 app.add_typer(data.app, name="data")
+app.command()(curate.curate)
 app.add_typer(evaluate.app, name="evaluate")
 evaluate.app.command()(evaluate_policies.overoptimisation)
 evaluate.app.command()(evaluate_policies.drift)

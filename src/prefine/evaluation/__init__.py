@@ -20,6 +20,7 @@ from prefine.evaluation.pairs import (
 )
 from prefine.evaluation.ranking import ranking_accuracy, ranking_report
 from prefine.evaluation.reward import reward_report
+from prefine.evaluation.scaffolding import scaffolding_report
 from prefine.evaluation.selection import MarginSplit, split_by_margin
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "ranking_report",
     "reliability",
     "reward_report",
+    "scaffolding_report",
     "split_by_margin",
     "stop_at",
     "top_k_entropy",

@@ -8,7 +8,9 @@ from prefine.objectives.adaptive import alpha_dpo
 from prefine.objectives.coupled import aot
 from prefine.objectives.denoising import diffusion_kto, mapo
 from prefine.objectives.divergences import f_dpo
+from prefine.objectives.edits import salt
 from prefine.objectives.graded import exo_reward, info_nca, listwise_nca
+from prefine.objectives.levels import margin_dpo
 from prefine.objectives.likelihood import poft, sft
 from prefine.objectives.listwise import plackett_luce, pro
 from prefine.objectives.margins import discopop, exo_preference, hinge, robust_dpo
@@ -62,6 +64,7 @@ __all__ = [
     "lipo",
     "listwise_nca",
     "mapo",
+    "margin_dpo",
     "mm_dpo",
     "modpo",
     "nca",
@@ -74,6 +77,7 @@ __all__ = [
     "robust_dpo",
     "robust_em",
     "rpo",
+    "salt",
     "sft",
     "simpo",
     "slic_hf",

@@ -193,7 +193,8 @@ class Record:
         tags: Free text, numbers and flags that views, splits and reports may read: domain,
             language, subset, turn, time, `weight` (importance of the record, at least 0),
             `form` ("text" if prompt and response are raw text without a chat template),
-            `malformed` (true if the source row is not one reply against another).
+            `cluster` (what `cluster` is, for a record made from another by a change of its
+            prompt), `malformed` (true if the source row is not one reply against another).
         meta: Anything else; no algorithm reads it.
 
     Raises:
@@ -234,6 +235,8 @@ class Record:
         self._check_ids()
         if "weight" in self.tags:
             codec.number("tags.weight", self.tags["weight"], low=0)
+        if "cluster" in self.tags:
+            codec.text("tags.cluster", self.tags["cluster"], empty=False)
         if self.tags.get("form", "chat") not in ("chat", "text"):
             raise RecordError(
                 f"`tags.form` must be chat or text, got {codec.short(self.tags['form'])}."
@@ -267,8 +270,12 @@ class Record:
     def cluster(self) -> str:
         """Hash of the prompt: records with the same prompt share it.
 
-        A record without a prompt stands for itself, by the content of its candidates.
+        A record without a prompt stands for itself, by the content of its candidates. Where the
+        tag `cluster` is given it is that: a prompt with an instruction added asks for the same
+        responses as before, so both must fall on the same side of a split.
         """
+        if "cluster" in self.tags:
+            return str(self.tags["cluster"])
         if self.context:
             return content_hash([codec.canonical([self.context, self.tools])])
         said = [candidate.messages for candidate in self.candidates]

@@ -32,6 +32,9 @@ class DataConfig(_Strict):
         threshold: Smallest rating of a desirable response (points).
         captions: `swap` sets each picture's own caption against one with a word exchanged; null
             compares pictures.
+        instructions: Weights of rows that are added to each pair: `intra` sets a response under
+            instructions that it obeys against the same under others, `inter` sets margins against
+            each other (margin_dpo alone); null adds none.
         ignore: Fields that may stay unread, e.g. `[margin]`.
         keep_columns: Columns of a file that its format does not know, kept in `meta`.
         rename: Column of the file -> the name that the format has for it.
@@ -50,6 +53,7 @@ class DataConfig(_Strict):
     aspect: str | None = "overall"
     threshold: float | None = None
     captions: Literal["swap"] | None = None
+    instructions: dict[Literal["intra", "inter"], float] | None = None
     ignore: list[Literal["prob", "margin", "tie"]] = []
     keep_columns: list[str] = []
     rename: dict[str, str] = {}

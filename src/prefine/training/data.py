@@ -10,7 +10,7 @@ from prefine.objectives.declare import Spec
 from prefine.protocols import Adapter, Prepared
 from prefine.runs import EVAL_REJECTS, REJECTS
 from prefine.training.config import DataConfig, RunConfig
-from prefine.training.fit import keep_fed, refuse_empty, refuse_idle, refuse_unread
+from prefine.training.fit import MARGINS, keep_fed, refuse_empty, refuse_idle, refuse_unread
 from prefine.training.rows import EncodedRows
 
 
@@ -89,12 +89,15 @@ def load_data(config: RunConfig, declared: Spec, adapter: Adapter, *, name: str)
         parts = records.split(by="prompt", sizes=sizes, seed=config.seed)
         records, held_out = parts["train"], parts["held_out"]
     train_view = make_view(records, declared, options, name=name, seed=config.seed)
+    train_view = _with_instructions(train_view, declared, options.instructions, config.seed)
     data = RunData(EncodedRows(lambda _: [], 0), None, train_view, None, facts)
     data.train, prepared = _encode(train_view, declared, adapter, config.seed)
     data.notes, data.sample = [*prepared.notes, *unlicensed], prepared.sample
     _count(data.set_aside, train_view.set_aside, prepared.set_aside)
     if held_out is not None and len(held_out):
         data.held_out_view = make_view(held_out, declared, options, name=name, seed=config.seed)
+        # The pairs alone: what instructions teach must not cost what people preferred.
+        data.held_out_view = _with_instructions(data.held_out_view, declared, None, config.seed)
         if len(data.held_out_view.rows):
             data.held_out, prepared = _encode(data.held_out_view, declared, adapter, config.seed)
             _count(data.set_aside, data.held_out_view.set_aside, prepared.set_aside)
@@ -126,7 +129,7 @@ def make_view(records: Any, declared: Spec, options: DataConfig, *, name: str, s
         view = _caption_view(records, declared, options, seed)
     elif imitate:
         view = records.points(threshold=options.threshold, keep="desirable", aspect=options.aspect)
-    elif declared.data == "pair":
+    elif declared.data == "pair" or MARGINS in declared.needs.roles:
         view = records.pairs(
             how=options.pairs,
             votes=options.votes,
@@ -139,10 +142,23 @@ def make_view(records: Any, declared: Spec, options: DataConfig, *, name: str, s
         view = records.lists(aspect=options.aspect)
     else:
         view = records.points(threshold=options.threshold, aspect=options.aspect)
-    refuse_empty(view, records, options, "response to imitate" if imitate else declared.data)
+    what = "pair" if MARGINS in declared.needs.roles else declared.data
+    refuse_empty(view, records, options, "response to imitate" if imitate else what)
     view = keep_fed(view, records, declared, options, name)
     refuse_unread(view, declared, options)
     return view
+
+
+def _with_instructions(
+    view: Any, declared: Spec, weights: Mapping[Any, float] | None, seed: int
+) -> Any:
+    """Add rows that compare prompts, and number the responses where margins are compared."""
+    from prefine.records.levels import with_instructions
+
+    margins = MARGINS in declared.needs.roles
+    if not margins and not weights:
+        return view
+    return with_instructions(view, weights or {}, seed, as_lists=margins)
 
 
 def _caption_view(records: Any, declared: Spec, options: DataConfig, seed: int) -> Any:

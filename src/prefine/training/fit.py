@@ -14,8 +14,11 @@ from prefine.training.config import DataConfig
 SOFT_FIELDS = ("prob", "margin", "tie")
 """What a row may carry besides its responses, which an objective reads or not."""
 
+MARGINS = "margins"
+"""Role of an objective that takes pairs and pairs of margins, which are made of pairs."""
+
 READ_BY = {
-    "pair": ("pairs", "votes", "ties", "aspect", "min_gap"),
+    "pair": ("pairs", "votes", "ties", "aspect", "min_gap", "instructions"),
     "list": ("aspect",),
     "point": ("threshold", "aspect"),
 }
@@ -36,7 +39,8 @@ def refuse_idle(options: DataConfig, declared: Spec) -> None:
         ConfigError: If an option of `rows` is set that this kind of row does not depend on.
     """
     shaping = {name for names in READ_BY.values() for name in names}
-    for name in sorted(shaping - set(READ_BY[declared.data])):
+    made_of = "pair" if MARGINS in declared.needs.roles else declared.data
+    for name in sorted(shaping - set(READ_BY[made_of])):
         default = DataConfig.model_fields[name].default
         if getattr(options, name) != default:
             kinds = [kind for kind, names in READ_BY.items() if name in names]

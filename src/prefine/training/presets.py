@@ -45,6 +45,12 @@ PRESETS: dict[str, Preset] = {
         {"beta": 100.0},
         {**SHARED, "time_weight": "constant"},
     ),
+    "mapl": Preset(
+        "margin_dpo",
+        "Pairs, one response under prompts that it obeys and breaks, and margins that such prompts "
+        "widen or narrow (arXiv:2505.12845).",
+        rows={"instructions": {"intra": 1.0, "inter": 1.0}},
+    ),
     "rank_dpo": Preset(
         "lipo",
         "Lists of pictures whose pairs weigh by gain and rank of their labels (Karthik et al. "

@@ -1,0 +1,114 @@
+"""`prefine curate`: what it writes, what it says, how it ends."""
+
+import json
+
+import pytest
+
+from prefine.records import load
+
+
+@pytest.fixture
+def rated(tmp_path):
+    """Return a file of two rated pairs, the second a tie."""
+    names = ["c0", "c1"]
+    records = [
+        {
+            "schema": "prefine/1",
+            "id": "",
+            "source": {"name": "test", "row": n},
+            "context": [{"role": "user", "content": f"Is it {n}?"}],
+            "candidates": [
+                {"id": name, "messages": [{"role": "assistant", "content": text}]}
+                for name, text in zip(names, ("yes", "no"), strict=True)
+            ],
+            "judgments": [
+                {
+                    "id": "r", "kind": "rate", "shown": names,
+                    "rater": {"id": "ann", "type": "human"},
+                    "scores": {"c0": 9.0, "c1": low}, "scale": [1, 10],
+                }
+            ],
+        }
+        for n, low in enumerate((2.0, 9.0))
+    ]  # fmt: skip
+    path = tmp_path / "rated.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def test_curate_writes_records_and_says_what_became_none(prefine, rated, tmp_path):
+    code, out, err = prefine("curate", "goals", rated, "--out", "goals.jsonl")
+    assert code == 0
+    assert "2 records of 2 -> goals.jsonl" in out
+    assert "set aside: tie (1)" in err
+    assert len(load(tmp_path / "goals.jsonl")) == 2
+    code, out, err = prefine("data", "inspect", "goals.jsonl", "--json")
+    assert json.loads(out)["records"] == 2
+
+
+def test_curate_json(prefine, rated):
+    code, out, err = prefine(
+        "curate", "goals", rated, "--out", "g.jsonl", "--set", "low=1", "--set", "high=10", "--json"
+    )
+    found = json.loads(out)
+    assert (code, found["records"], found["set_aside"]) == (0, 2, {"tie": 1})
+    assert err == "", "no progress beside JSON"
+
+
+def test_nothing_made_is_a_failure_and_leaves_no_file(prefine, home, tmp_path):
+    code, _, err = prefine("curate", "goals", home / "pairs.jsonl", "--out", "none.jsonl")
+    assert code == 1
+    assert "made nothing of 40 records: no score (40)" in err
+    assert not (tmp_path / "none.jsonl").exists()
+
+
+def test_misuse(prefine, rated):
+    code, _, err = prefine("curate", "goals", rated)
+    assert (code, "--out FILE" in err) == (2, True)
+    code, _, err = prefine("curate", "goals", rated, "--out", "a.jsonl", "--set", "hi=3")
+    assert (code, "no option `hi`" in err) == (2, True)
+
+
+def test_list(prefine):
+    code, out, _ = prefine("curate", "--list")
+    assert (code, "goals" in out) == (0, True)
+    code, out, _ = prefine("curate", "goals", "--list")
+    assert "arXiv:2410.08067" in out
+    assert [one["name"] for one in json.loads(prefine("curate", "--list", "--json")[1])]
+
+
+@pytest.mark.parametrize("operator", ["goals", "shots"])
+def test_what_was_made_can_be_trained_on(prefine, home, tmp_path, operator):
+    """By a run, whose split keeps together what was made of one pair."""
+    rater = {"id": "ann", "type": "human"}
+    records = [
+        {
+            "schema": "prefine/1",
+            "source": {"name": "test", "row": n},
+            "context": [{"role": "user", "content": f"Is it {n}?"}],
+            "candidates": [
+                {"id": name, "messages": [{"role": "assistant", "content": text}]}
+                for name, text in (("c0", "yes"), ("c1", "no"))
+            ],
+            "judgments": [
+                {"id": "r", "kind": "rate", "shown": ["c0", "c1"], "rater": rater,
+                 "scores": {"c0": 9, "c1": 2}, "scale": [1, 10]}
+            ],
+            "principal": {"id": "ann"},
+        }
+        for n in range(20)
+    ]  # fmt: skip
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, records)))
+    assert prefine("curate", operator, "in.jsonl", "--out", "out.jsonl")[0] == 0
+    code, out, err = prefine(
+        "train", "ipo", "--model", home / "model", "--data", "out.jsonl", "--out", "run",
+        "--set", "options.average=false", "--set", "training.use_cpu=true", "--set", "holdout=0.3",
+        "--dry-run", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    summary = json.loads(out)
+    rows = summary["rows"]
+    assert rows["train"] + rows["held_out"] == (40 if operator == "goals" else 20)
+    assert summary["set_aside"] == {}
+    if operator == "goals":
+        assert rows["held_out"] % 2 == 0, "both goals of a pair are on one side"
