@@ -1,8 +1,8 @@
 """Two whole studies of `prefine compare-objectives` on the word world, whose truth is known.
 
-One compares DPO with itself under another name: a winner would be wrong. The other compares DPO
-with DPO that reads three pairs in ten the wrong way round: no winner would be a miss. Policies are
-judged by the gold reward of what they answer.
+One compares DPO that reads two pairs in ten the wrong way round with DPO that does so with two
+others: a winner would be wrong. The other compares DPO with DPO that misreads three in ten: no
+winner would be a miss. Policies are judged by the gold reward of what they answer.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from prefine.storage import atomic_text, write_json
 
 PROMPTS, PAIRS, SEED = 1_500, 2, 0
 STUDIES = {
-    "no difference": ("dpo", "planted_losses:again"),
+    "no difference": ("planted_losses:here", "planted_losses:there"),
     "a planted difference": ("dpo", "planted_losses:misled"),
 }
 
