@@ -388,6 +388,11 @@ class PreferenceTrainer(Trainer):
                 f"{names} compares the policy with a reference, but none was given. Name one "
                 "(--reference), or choose an objective that needs none, such as simpo."
             )
+        if self.needs.others:
+            raise ObjectiveError(
+                f"The objective compares the policy with {', '.join(sorted(self.needs.others))}, "
+                "which learns beside it. This trainer trains one policy: see prefine.recipes.chase."
+            )
         if self.needs.vector and self.adapter.unit == "nats":
             raise ObjectiveError("The objective reads a vector output, which this adapter has not.")
         asked = {name.removeprefix("reference_") for name in self.needs.elements}

@@ -2,6 +2,7 @@
 
 MODULES = (
     "anchors",
+    "chasing",
     "closed_forms",
     "dominance",
     "dpo",
