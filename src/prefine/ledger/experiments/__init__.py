@@ -14,6 +14,7 @@ MODULES = (
     "links",
     "lists",
     "logic",
+    "mixing",
     "mm_dpo",
     "modpo",
     "on_policy_negative",
