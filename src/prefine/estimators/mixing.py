@@ -39,7 +39,7 @@ def alignment(gradients: Tensor, target: Tensor) -> Tensor:
     found = gradients @ target
     if not bool(found.isfinite().all()):
         raise NonFiniteError("A gradient of a source or of the target is not finite.")
-    scale = target.norm() * gradients.norm(dim=1).mean()
+    scale = target.square().sum().sqrt() * gradients.square().sum(1).sqrt().mean()
     return found / scale.clamp(min=torch.finfo(found.dtype).tiny)
 
 

@@ -25,6 +25,7 @@ MODULES = (
     "poft",
     "ranking",
     "re_po",
+    "recipe_factors",
     "reference_free",
     "self_play",
     "steerlm",
