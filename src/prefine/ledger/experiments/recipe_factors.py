@@ -1,10 +1,10 @@
 """Which choice of a recipe matters most: its data, its algorithm, its reward model, its prompts.
 
-World: 32 responses to each prompt share 12 features, of which half speak up in either of two kinds
-of prompts; a policy sees eleven mixtures of the twelve. Pairs come of both kinds, a share of them labelled the wrong way round; the test asks
-prompts of the second kind. A policy is learnt offline from pairs by `dpo`, or online: a reward
-model of 50 or 500 of the pairs, then the exact maximum of its reward with a KL penalty on prompts
-without labels, of the test's kind or of the other.
+World: 32 responses to each prompt have 12 features, of which half are quieter in either of two
+kinds of prompts; a policy sees eleven mixtures of them. Pairs come of both kinds, a share of them
+labelled the wrong way round; the test asks prompts of the second kind. A policy is learnt offline
+from pairs by `dpo`, or online: a reward model of 50 or 500 of the pairs, then the exact maximum of
+its reward with a KL penalty, on prompts without labels of the test's kind or of the other.
 Truth: the gold reward of a policy is a sum over all responses. All sixteen combinations are run.
 """
 
