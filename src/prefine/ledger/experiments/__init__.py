@@ -23,6 +23,7 @@ MODULES = (
     "osp",
     "overoptimisation",
     "poft",
+    "rank_dpo",
     "ranking",
     "re_po",
     "recipe_factors",
