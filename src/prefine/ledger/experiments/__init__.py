@@ -30,6 +30,7 @@ MODULES = (
     "reference_free",
     "self_play",
     "steerlm",
+    "text_preference",
     "thumbs",
     "tokens",
     "value_drift",
