@@ -36,11 +36,25 @@ def alignment(gradients: Tensor, target: Tensor) -> Tensor:
             f"alignment takes gradients [K, P] and a target [P], got {list(gradients.shape)} and "
             f"{list(target.shape)}."
         )
-    found = gradients @ target
-    if not bool(found.isfinite().all()):
+    norms = gradients.square().sum(1).sqrt()
+    return aligned(gradients @ target, norms, target.square().sum().sqrt())
+
+
+def aligned(products: Tensor, norms: Tensor, target: Tensor) -> Tensor:
+    """Return [K] the same from numbers, where gradients are too large to be held at once.
+
+    Args:
+        products: [K] inner products with the target's gradient.
+        norms: [K] of the sources' gradients.
+        target: [] norm of the target's.
+
+    Raises:
+        NonFiniteError: If a product is not finite.
+    """
+    if not bool(products.isfinite().all()):
         raise NonFiniteError("A gradient of a source or of the target is not finite.")
-    scale = target.square().sum().sqrt() * gradients.square().sum(1).sqrt().mean()
-    return found / scale.clamp(min=torch.finfo(found.dtype).tiny)
+    scale = target * norms.mean()
+    return products / scale.clamp(min=torch.finfo(products.dtype).tiny)
 
 
 class GradientMixing:
