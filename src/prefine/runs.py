@@ -26,6 +26,8 @@ from prefine.storage import atomic_text
 PART = ".part"
 CHECKPOINT = "checkpoint-"
 REJECTS, EVAL_REJECTS = "rejects.jsonl", "eval.rejects.jsonl"
+TARGET_REJECTS = "target.rejects.jsonl"
+ALL_REJECTS = (REJECTS, EVAL_REJECTS, TARGET_REJECTS)
 """Unreadable rows, written before a run starts; a run that did not start may be tried again."""
 
 
@@ -106,7 +108,7 @@ class RunFolder:
         """Whether the folder holds more than what an attempt that never started left behind."""
         if not self.path.is_dir():
             return False
-        return any(path.name not in (REJECTS, EVAL_REJECTS) for path in self.path.iterdir())
+        return any(path.name not in ALL_REJECTS for path in self.path.iterdir())
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the resolved configuration."""

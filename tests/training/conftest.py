@@ -57,7 +57,7 @@ def trainer(
         rows = more.pop("rows", None) or token_rows(6)
         model = more.pop("model", None) or tiny_llama(initializer_range=0.1).double()
         adapter = CausalLM(tiny_tokenizer, layout=more.pop("layout", "padded"))
-        names = ("reference", "on_step", "callbacks", "token_budget", "offload")
+        names = ("reference", "on_step", "callbacks", "token_budget", "offload", "mixing")
         own = {name: more.pop(name) for name in names if name in more}
         if callable(own.get("reference")) and not hasattr(own["reference"], "identity"):
             own["reference"] = own["reference"](adapter)

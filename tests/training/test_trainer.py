@@ -10,6 +10,7 @@ import torch
 from prefine.adapters import CausalLM
 from prefine.errors import ConfigError, NonFiniteError, ObjectiveError
 from prefine.objectives import dpo, sft, simpo
+from prefine.objectives.chase import chasing
 from prefine.objectives.declare import objective
 from prefine.scores import Needs, Scores
 from prefine.training.trainer import PreferenceTrainer
@@ -66,6 +67,11 @@ def test_held_out_loss_is_the_weighted_mean_whatever_the_batch(
 def test_a_reference_must_be_there_when_it_is_read(trainer: Make) -> None:
     with pytest.raises(ObjectiveError, match="dpo compares the policy with a reference"):
         trainer(dpo)
+
+
+def test_a_second_policy_is_not_left_out_in_silence(trainer: Make) -> None:
+    with pytest.raises(ObjectiveError, match=r"with twin, which learns beside it.*recipes\.chase"):
+        trainer(chasing(simpo, role="fast"))
 
 
 def test_a_loss_that_reduces_is_refused(trainer: Make) -> None:

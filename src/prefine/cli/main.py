@@ -11,6 +11,7 @@ import typer
 from prefine import __version__
 from prefine.cli import (
     bench,
+    combine,
     compare,
     compare_objectives,
     config,
@@ -54,6 +55,7 @@ app.command()(compare_objectives.compare_objectives)
 app.command()(iterate.iterate)
 app.command()(bench.bench)
 app.command()(export.export)
+app.command()(combine.combine)
 app.command()(push.push)
 app.add_typer(serve.app, name="serve")
 app.add_typer(ledger.app, name="ledger")

@@ -62,9 +62,7 @@ def export_model(name: str, out: Path | str, *, merge: bool = False) -> Exported
         ConfigError: If there is nothing to merge, or others could not load what was written.
         RunFolderError: If `out` is not empty.
     """
-    out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunFolderError(f"{out} is not empty. Name another folder for --out.")
+    out = new_folder(out)
     source = Path(model_of(name))
     if source.is_dir() and is_picture_model(str(source)):
         return _export_pictures(source, out, merge=merge)
@@ -72,35 +70,49 @@ def export_model(name: str, out: Path | str, *, merge: bool = False) -> Exported
     if merge and not found.is_adapter:
         raise ConfigError(f"{found.path} holds a whole model: there is nothing to merge.")
     with atomic_folder(out) as part:
-        _copy(found, part, weights=not merge)
+        copy_files(found, part, weights=not merge)
         if merge:
             _merged(found).save_pretrained(part)
         wrong = problems(part)
         if wrong:
             raise ConfigError(f"{found.path} cannot be exported: {'; '.join(wrong)}.")
         notes = _settle(part, found.is_reward)
-        sizes = _sizes(part)
+        sizes = sizes_of(part)
     if found.is_adapter and not merge:
-        notes.append(_about_base(str(found.base)))
+        notes.append(about_base(str(found.base)))
     return Exported(out, ModelFolder.read(str(out)).kind, sizes, tuple(notes))
+
+
+def new_folder(out: Path | str) -> Path:
+    """Return the path of a folder that is to be written.
+
+    Raises:
+        RunFolderError: If it is not empty.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunFolderError(f"{out} is not empty. Name another folder for --out.")
+    return out
 
 
 def _export_pictures(source: Path, out: Path, *, merge: bool) -> Exported:
     with atomic_folder(out) as part:
         kind, notes = export_pictures(source, part, merge=merge)
-        sizes = _sizes(part)
+        sizes = sizes_of(part)
     base = adapters_stand_on(str(source))
     if base is not None and not merge:
-        notes.append(_about_base(base))
+        notes.append(about_base(base))
     return Exported(out, kind, sizes, tuple(notes))
 
 
-def _sizes(folder: Path) -> dict[str, int]:
+def sizes_of(folder: Path) -> dict[str, int]:
+    """Return name -> bytes of a folder's files."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
-def _copy(found: ModelFolder, part: Path, *, weights: bool) -> None:
+def copy_files(found: ModelFolder, part: Path, *, weights: bool) -> None:
+    """Copy what other programs load, with or without the weights."""
     for path in sorted(found.path.iterdir()):
         is_weight = path.name.endswith(OF_WEIGHTS) or path.name == ADAPTER
         if path.is_file() and path.suffix not in LEFT_OUT and (weights or not is_weight):
@@ -147,7 +159,8 @@ def _settle_template(part: Path, is_reward: bool) -> list[str]:
     return notes
 
 
-def _about_base(base: str) -> str:
+def about_base(base: str) -> str:
+    """Say what adapters stand on."""
     if Path(base).exists():
         return (
             f"the adapters stand on {base}, a folder of this machine: nobody else can load "

@@ -5,12 +5,15 @@ from prefine.recipes.compare import compare_objectives
 from prefine.recipes.rounds import Rounds, run_rounds
 from prefine.recipes.stages import Stage, run_stages
 from prefine.recipes.study import Study
+from prefine.recipes.two_speeds import Chase, chase
 
 __all__ = [
+    "Chase",
     "Choice",
     "Rounds",
     "Stage",
     "Study",
+    "chase",
     "choose",
     "compare_objectives",
     "run_rounds",

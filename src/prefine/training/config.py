@@ -5,17 +5,21 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from prefine.errors import ConfigError
+from prefine.training.blocks import (
+    DenoisingConfig,
+    LoraConfig,
+    MixingConfig,
+    ReferenceUpdate,
+    StopEarlyConfig,
+    Strict,
+)
 from prefine.training.presets import expand
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
-
-
-class DataConfig(_Strict):
+class DataConfig(Strict):
     """How records are read and turned into rows.
 
     Attributes:
@@ -54,83 +58,13 @@ class DataConfig(_Strict):
     threshold: float | None = None
     captions: Literal["swap"] | None = None
     instructions: dict[Literal["intra", "inter"], float] | None = None
-    ignore: list[Literal["prob", "margin", "tie"]] = []
-    keep_columns: list[str] = []
-    rename: dict[str, str] = {}
+    ignore: list[Literal["prob", "margin", "tie"]] = Field(default_factory=list)
+    keep_columns: list[str] = Field(default_factory=list)
+    rename: dict[str, str] = Field(default_factory=dict)
     license: str | None = None
 
 
-class LoraConfig(_Strict):
-    """LoRA adapters (Hu et al. 2021), as `peft.LoraConfig` names them.
-
-    Attributes:
-        r: Rank.
-        alpha: Scale; the update is multiplied by alpha / r.
-        target_modules: Names of the modules that get adapters, or `all-linear`.
-    """
-
-    r: int = Field(default=16, ge=1)
-    alpha: float = Field(default=32, gt=0)
-    target_modules: str | list[str] = "all-linear"
-
-
-class ReferenceUpdate(_Strict):
-    """How the reference follows the policy (TR-DPO).
-
-    Attributes:
-        every: Optimizer steps between two moves.
-        mix: How far it moves towards the policy, in (0, 1]; 1 replaces it.
-    """
-
-    every: int = Field(default=512, ge=1)
-    mix: float = Field(default=0.6, gt=0, le=1)
-
-
-class StopEarlyConfig(_Strict):
-    """When a run has gone too far (see `training.stop_early`).
-
-    Attributes:
-        window: Evaluations over which entropy and probability of the likeliest tokens must fall
-            while the margin grows.
-    """
-
-    window: int = Field(default=5, ge=2)
-
-
-class DenoisingConfig(_Strict):
-    """How denoising models are scored (see `adapters.denoising`).
-
-    Attributes:
-        reduction: Whether squared errors are averaged over a sample's elements, or summed.
-        noise: Whether the items of a row share their noise, each has its `own`, or each has what
-            the policy would draw it from (`inverted`: `inversion_steps` + 1 passes more).
-        inversion_steps: Steps of an inversion; of `inverted` noise alone.
-        draws: Times and noises of a row in a step.
-        fixed_draws: How many a row has over all epochs, so that reference scores can be cached;
-            null for new ones in every epoch.
-        eval_draws: Draws of a row when it is held out.
-        show: Captions whose pictures the report shows, drawn before and after training.
-        guidance: Scale of classifier-free guidance of those; null for the pipeline's own.
-        size: Height and width of pictures, pixels; null for the model's own.
-        density: How times are drawn; null for what the model was made with. Of flows alone.
-        time_weight: Factor of the squared error at time t: `(1-t)^2` for flows, `min_snr` for
-            diffusion.
-    """
-
-    reduction: Literal["mean", "sum"] = "mean"
-    noise: Literal["shared", "own", "inverted"] = "shared"
-    inversion_steps: int | None = Field(default=None, ge=1)
-    draws: int = Field(default=1, ge=1)
-    fixed_draws: int | None = Field(default=None, ge=1)
-    eval_draws: int = Field(default=16, ge=1)
-    size: int | None = Field(default=None, ge=8)
-    show: int = Field(default=4, ge=0)
-    guidance: float | None = Field(default=None, ge=0)
-    density: Literal["uniform", "logit_normal"] | None = None
-    time_weight: Literal["constant", "(1-t)^2", "min_snr"] | None = None
-
-
-class RunConfig(_Strict):
+class RunConfig(Strict):
     """Everything a training run depends on.
 
     Attributes:
@@ -159,6 +93,7 @@ class RunConfig(_Strict):
         stop_early: When to stop and go back to an earlier step; null for never.
         seed: Seed of everything random.
         rows: How data is read.
+        mixing: How sources of the data are mixed; null takes rows as they come.
         denoising: How a picture model is scored; null for a language model.
         training: Passed to `transformers.TrainingArguments`.
     """
@@ -167,7 +102,7 @@ class RunConfig(_Strict):
     model: str
     data: str
     out: str
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     revision: str | None = None
     eval_data: str | None = None
     holdout: float = Field(default=0.1, ge=0, lt=1)
@@ -185,8 +120,9 @@ class RunConfig(_Strict):
     stop_early: StopEarlyConfig | None = None
     seed: int = 0
     rows: DataConfig = Field(default_factory=DataConfig)
+    mixing: MixingConfig | None = None
     denoising: DenoisingConfig | None = None
-    training: dict[str, Any] = {}
+    training: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("objective")
     @classmethod
@@ -200,6 +136,7 @@ BLOCKS: dict[tuple[Any, ...], type[BaseModel]] = {
     ("rows",): DataConfig,
     ("lora",): LoraConfig,
     ("reference_update",): ReferenceUpdate,
+    ("mixing",): MixingConfig,
     ("denoising",): DenoisingConfig,
     ("stop_early",): StopEarlyConfig,
 }

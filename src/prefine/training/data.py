@@ -8,9 +8,10 @@ from typing import Any
 from prefine.errors import ConfigError, RecordError
 from prefine.objectives.declare import Spec
 from prefine.protocols import Adapter, Prepared
-from prefine.runs import EVAL_REJECTS, REJECTS
+from prefine.runs import EVAL_REJECTS, REJECTS, TARGET_REJECTS
 from prefine.training.config import DataConfig, RunConfig
 from prefine.training.fit import MARGINS, keep_fed, refuse_empty, refuse_idle, refuse_unread
+from prefine.training.mixing import Sources
 from prefine.training.rows import EncodedRows
 
 
@@ -24,6 +25,7 @@ class RunData:
         train_view: The view behind `train`.
         held_out_view: The view behind `held_out`, or None.
         facts: Where the data comes from, for the report.
+        sources: Where rows of `train` come from, if they are mixed, or None.
         set_aside: Reason -> rows, over both parts.
         notes: Sentences for the header.
         sample: A decoded row with its mask.
@@ -34,6 +36,7 @@ class RunData:
     train_view: Any
     held_out_view: Any
     facts: dict[str, Any]
+    sources: Sources | None = None
     set_aside: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     sample: str = ""
@@ -101,7 +104,32 @@ def load_data(config: RunConfig, declared: Spec, adapter: Adapter, *, name: str)
         if len(data.held_out_view.rows):
             data.held_out, prepared = _encode(data.held_out_view, declared, adapter, config.seed)
             _count(data.set_aside, data.held_out_view.set_aside, prepared.set_aside)
+    if config.mixing is not None:
+        data.sources = _sources(config, declared, adapter, data, name)
+        facts["mixing"] = data.sources.facts
     return data
+
+
+def _sources(
+    config: RunConfig, declared: Spec, adapter: Adapter, data: RunData, name: str
+) -> Sources:
+    """Sort the rows by source, and load the set that they are mixed towards."""
+    from prefine.records import load
+
+    assert config.mixing is not None
+    options = config.rows
+    records = load(
+        config.mixing.toward,
+        format=options.format,
+        max_rejects=options.max_rejects,
+        rejects=f"{config.out}/{TARGET_REJECTS}",
+        keep_columns=options.keep_columns,
+        rename=options.rename,
+    )
+    view = make_view(records, declared, options, name=name, seed=config.seed)
+    target, prepared = _encode(view, declared, adapter, config.seed)
+    _count(data.set_aside, view.set_aside, prepared.set_aside)
+    return Sources.read(data.train, data.train_view, config.mixing.by, target)
 
 
 def _unlicensed(records: Any) -> list[str]:

@@ -21,6 +21,7 @@ from prefine.training.data import RunData
 from prefine.training.distributed import check_fsdp, is_main
 from prefine.training.features import cached_features
 from prefine.training.header import announce, describe
+from prefine.training.mixing import Mixing
 from prefine.training.moving_reference import MovingReference
 from prefine.training.plan import Plan, arguments, autocast_of, prepare
 from prefine.training.progress import quieten, use_quiet_progress
@@ -83,7 +84,7 @@ def train(
     if config.head_only:
         rows = _all_rows(plan.data, arguments(config, plan, quiet))
         features = cached_features(rows, plan.model, plan.adapter, progress=not quiet)  # type: ignore[arg-type]
-    for rows in (plan.data.train, plan.data.held_out):
+    for rows in (plan.data.train, plan.data.held_out, _target(plan.data)):
         if rows is not None:
             rows.reference, rows.features = lookup, features
     header = describe(plan, reference.identity)
@@ -130,6 +131,7 @@ def _run(
         reference=reference,
         token_budget=plan.token_budget,
         offload=plan.config.offload_activations,
+        mixing=_mixing(plan),
         on_step=keep,
         processing_class=plan.tokenizer,
         callbacks=[] if rule is None else [StopEarly(rule)],
@@ -165,6 +167,12 @@ def _run(
         write_report(plan, summary, outcome)
     trainer.accelerator.wait_for_everyone()
     return RunResult(folder.path, summary)
+
+
+def _mixing(plan: Plan) -> Mixing | None:
+    if plan.data.sources is None or plan.config.mixing is None:
+        return None
+    return Mixing(plan.data.sources, plan.config.mixing, plan.config.seed)
 
 
 def learnt(plan: Plan, trainer: PreferenceTrainer) -> dict[str, Any]:
@@ -206,10 +214,16 @@ def _all_rows(data: RunData, args: TrainingArguments) -> Sequence[Mapping[str, A
     import math
 
     epochs = math.ceil(args.num_train_epochs)
-    parts = [] if data.held_out is None else [_Epoch(data.held_out, 0)]
-    parts = [_Epoch(data.train, epoch) for epoch in range(epochs)] + parts
+    once = [rows for rows in (data.held_out, _target(data)) if rows is not None]
+    parts = [_Epoch(data.train, epoch) for epoch in range(epochs)]
+    parts += [_Epoch(rows, 0) for rows in once]
     distinct = {part.key: part for part in parts}
     return ConcatDataset(list(distinct.values()))  # type: ignore[return-value]
+
+
+def _target(data: RunData) -> EncodedRows | None:
+    """The set that sources are mixed towards."""
+    return None if data.sources is None else data.sources.target
 
 
 class _Epoch(Sequence[Mapping[str, Any]]):

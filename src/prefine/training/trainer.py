@@ -32,6 +32,7 @@ from prefine.training.checks import (
 from prefine.training.coupled import coupled_gradients
 from prefine.training.later import Later
 from prefine.training.metrics import ERRORS, Sums, add_sums, beta_of, finish, metric_sums
+from prefine.training.mixing import Mixing, refuse_mixing
 from prefine.training.moving_reference import MovingReference
 from prefine.training.reference import NoReference, Reference, evaluating, without_dropout
 from prefine.training.rows import EncodedRows, FilledSampler, collate_in_parts
@@ -63,6 +64,7 @@ class PreferenceTrainer(Trainer):
         reference: A `Reference`; none by default.
         token_budget: Most tokens computed at once on a device; a micro-batch with more is computed
             in parts (see `adapters.parts`). None for no limit.
+        mixing: Moves the weights of sources, or None.
         offload: Whether activations wait for the backward pass in the host's memory.
         on_step: Called with one row of metrics after every optimizer step and evaluation.
         **kwargs: Passed to `transformers.Trainer` (callbacks, optimizers, ...).
@@ -84,6 +86,7 @@ class PreferenceTrainer(Trainer):
         eval_dataset: EncodedRows | dict[str, EncodedRows] | None = None,
         reference: Reference | None = None,
         token_budget: int | None = None,
+        mixing: Mixing | None = None,
         offload: bool = False,
         on_step: OnStep | None = None,
         **kwargs: Any,
@@ -108,6 +111,7 @@ class PreferenceTrainer(Trainer):
         self._sums: dict[str, Sums] = {"train": {}, "eval": {}}
         self._grad_norm: Tensor | None = None
         self._last: dict[str, float] = {}
+        self.token_budget, self.mixing = token_budget, mixing
         self._offload = offload
         self._ahead: tuple[Any, Ahead] | None = None
         self.later = Later(lag=int(self.args.device.type != "cpu"))
@@ -159,6 +163,8 @@ class PreferenceTrainer(Trainer):
         drawn, _ = super().get_batch_samples(self._ahead[1], num_batches, device)
         batches: list[list[Batch]] = [cast(Any, self._prepare_inputs(parts)) for parts in drawn]
         parts = [part for batch in batches for part in batch]
+        if self.mixing is not None:
+            self.mixing.before_step(self, parts)
         self._observe_before(parts)
         totals = self._all_reduce(total_weights(parts, self.terms))
         if any(declared.coupled for declared in self.specs):
@@ -320,6 +326,7 @@ class PreferenceTrainer(Trainer):
             self.reference.follow(cast(nn.Module, self.model), self.state.global_step)
         at = {"step": self.state.global_step, "epoch": self.state.epoch}
         after = {"learning_rate": self._get_learning_rate()}
+        after |= {} if self.mixing is None else self.mixing.shown
         self._drain("train", partial(self._show_step, at, after))
         self.later.turn()
 
@@ -389,6 +396,11 @@ class PreferenceTrainer(Trainer):
                 f"{names} compares the policy with a reference, but none was given. Name one "
                 "(--reference), or choose an objective that needs none, such as simpo."
             )
+        if self.needs.others:
+            raise ObjectiveError(
+                f"The objective compares the policy with {', '.join(sorted(self.needs.others))}, "
+                "which learns beside it. This trainer trains one policy: see prefine.recipes.chase."
+            )
         if self.needs.vector and self.adapter.unit == "nats":
             raise ObjectiveError("The objective reads a vector output, which this adapter has not.")
         asked = {name.removeprefix("reference_") for name in self.needs.elements}
@@ -397,6 +409,9 @@ class PreferenceTrainer(Trainer):
                 f"The objective reads {', '.join(absent)} of every response, which models of this "
                 "kind do not give. Choose an objective for them."
             )
+        if self.mixing is not None:
+            for declared in self.specs:
+                refuse_mixing(declared, self.args.world_size)
         if self.args.world_size == 1 and self.args.n_gpu > 1:
             raise ConfigError("DataParallel is not supported. Start with `accelerate launch`.")
 
@@ -448,21 +463,22 @@ class PreferenceTrainer(Trainer):
 
     # ---------------------------------------------------------------- checkpoints
 
+    @property
+    def _stateful(self) -> list[Any]:
+        """What carries a state from step to step, in the order of a checkpoint."""
+        kept: list[Any] = [t.objective for t in self.terms if isinstance(t.objective, Stateful)]
+        return kept if self.mixing is None else [*kept, self.mixing]
+
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         self.later.flush()  # what is not finite is never saved
-        states = [
-            term.objective.state_dict()
-            for term in self.terms
-            if isinstance(term.objective, Stateful)
-        ]
+        states = [each.state_dict() for each in self._stateful]
         moving = self.reference if isinstance(self.reference, MovingReference) else None
         save_whole(self, partial(super()._save_checkpoint, model, trial), states, moving)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """Train; see `transformers.Trainer.train`. The objective's state is resumed, too."""
         if isinstance(resume_from_checkpoint, str | Path):
-            stateful = [t.objective for t in self.terms if isinstance(t.objective, Stateful)]
-            load_objective(Path(resume_from_checkpoint), stateful)
+            load_objective(Path(resume_from_checkpoint), self._stateful)
             if isinstance(self.reference, MovingReference):
                 self.reference.load(Path(resume_from_checkpoint))
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)

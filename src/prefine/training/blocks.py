@@ -1,0 +1,104 @@
+"""Blocks of a run's configuration that stand under one key each."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Strict(BaseModel):
+    """Unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class LoraConfig(Strict):
+    """LoRA adapters (Hu et al. 2021), as `peft.LoraConfig` names them.
+
+    Attributes:
+        r: Rank.
+        alpha: Scale; the update is multiplied by alpha / r.
+        target_modules: Names of the modules that get adapters, or `all-linear`.
+    """
+
+    r: int = Field(default=16, ge=1)
+    alpha: float = Field(default=32, gt=0)
+    target_modules: str | list[str] = "all-linear"
+
+
+class ReferenceUpdate(Strict):
+    """How the reference follows the policy (TR-DPO).
+
+    Attributes:
+        every: Optimizer steps between two moves.
+        mix: How far it moves towards the policy, in (0, 1]; 1 replaces it.
+    """
+
+    every: int = Field(default=512, ge=1)
+    mix: float = Field(default=0.6, gt=0, le=1)
+
+
+class MixingConfig(Strict):
+    """How sources of the data are mixed towards a small set of interest (DGA).
+
+    Attributes:
+        toward: That set: Hub name, file or folder, read as `rows` says. It is not trained on.
+        by: Tag of a record that names its source.
+        every: Optimizer steps between two moves of the weights; one costs a forward and a
+            backward pass over `rows` of each source and of the set.
+        rows: Rows of each that are looked at.
+        eta: Step of a move.
+        decay: Of the moving average of the weights.
+        floor: Smallest weight of a source.
+    """
+
+    toward: str
+    by: str
+    every: int = Field(default=100, ge=1)
+    rows: int = Field(default=32, ge=1)
+    eta: float = Field(default=1.0, gt=0)
+    decay: float = Field(default=0.9, ge=0, lt=1)
+    floor: float = Field(default=1e-3, ge=0, lt=1)
+
+
+class StopEarlyConfig(Strict):
+    """When a run has gone too far (see `training.stop_early`).
+
+    Attributes:
+        window: Evaluations over which entropy and probability of the likeliest tokens must fall
+            while the margin grows.
+    """
+
+    window: int = Field(default=5, ge=2)
+
+
+class DenoisingConfig(Strict):
+    """How denoising models are scored (see `adapters.denoising`).
+
+    Attributes:
+        reduction: Whether squared errors are averaged over a sample's elements, or summed.
+        noise: Whether the items of a row share their noise, each has its `own`, or each has what
+            the policy would draw it from (`inverted`: `inversion_steps` + 1 passes more).
+        inversion_steps: Steps of an inversion; of `inverted` noise alone.
+        draws: Times and noises of a row in a step.
+        fixed_draws: How many a row has over all epochs, so that reference scores can be cached;
+            null for new ones in every epoch.
+        eval_draws: Draws of a row when it is held out.
+        show: Captions whose pictures the report shows, drawn before and after training.
+        guidance: Scale of classifier-free guidance of those; null for the pipeline's own.
+        size: Height and width of pictures, pixels; null for the model's own.
+        density: How times are drawn; null for what the model was made with. Of flows alone.
+        time_weight: Factor of the squared error at time t: `(1-t)^2` for flows, `min_snr` for
+            diffusion.
+    """
+
+    reduction: Literal["mean", "sum"] = "mean"
+    noise: Literal["shared", "own", "inverted"] = "shared"
+    inversion_steps: int | None = Field(default=None, ge=1)
+    draws: int = Field(default=1, ge=1)
+    fixed_draws: int | None = Field(default=None, ge=1)
+    eval_draws: int = Field(default=16, ge=1)
+    size: int | None = Field(default=None, ge=8)
+    show: int = Field(default=4, ge=0)
+    guidance: float | None = Field(default=None, ge=0)
+    density: Literal["uniform", "logit_normal"] | None = None
+    time_weight: Literal["constant", "(1-t)^2", "min_snr"] | None = None
