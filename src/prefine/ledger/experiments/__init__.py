@@ -27,6 +27,7 @@ MODULES = (
     "self_play",
     "steerlm",
     "thumbs",
+    "token_credit",
     "tokens",
     "value_drift",
 )
