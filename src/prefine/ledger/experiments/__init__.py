@@ -24,6 +24,7 @@ MODULES = (
     "ranking",
     "re_po",
     "reference_free",
+    "sami",
     "self_play",
     "steerlm",
     "thumbs",
