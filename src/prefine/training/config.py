@@ -82,6 +82,19 @@ class ReferenceUpdate(_Strict):
     mix: float = Field(default=0.6, gt=0, le=1)
 
 
+class RationaleConfig(_Strict):
+    """A term that explains each preference (see `objectives.rationale`).
+
+    Attributes:
+        gamma: Weight of the term; 0.001 is usual for the published sum.
+        summed: Whether it is the published one, a logistic loss on the sum over tokens, in place of
+            the mean.
+    """
+
+    gamma: float = Field(default=0.5, gt=0)
+    summed: bool = False
+
+
 class DenoisingConfig(_Strict):
     """How denoising models are scored (see `adapters.denoising`).
 
@@ -144,6 +157,8 @@ class RunConfig(_Strict):
         seed: Seed of everything random.
         rows: How data is read.
         denoising: How a picture model is scored; null for a language model.
+        rationale: Also learn why people prefer the chosen response, from the reasons in the data;
+            null does not.
         training: Passed to `transformers.TrainingArguments`.
     """
 
@@ -169,6 +184,7 @@ class RunConfig(_Strict):
     seed: int = 0
     rows: DataConfig = Field(default_factory=DataConfig)
     denoising: DenoisingConfig | None = None
+    rationale: RationaleConfig | None = None
     training: dict[str, Any] = {}
 
     @field_validator("objective")
@@ -184,6 +200,7 @@ BLOCKS: dict[tuple[Any, ...], type[BaseModel]] = {
     ("lora",): LoraConfig,
     ("reference_update",): ReferenceUpdate,
     ("denoising",): DenoisingConfig,
+    ("rationale",): RationaleConfig,
 }
 """Where a key stands -> what keys there are."""
 

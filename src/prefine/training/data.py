@@ -88,13 +88,14 @@ def load_data(config: RunConfig, declared: Spec, adapter: Adapter, *, name: str)
         sizes = {"train": 1 - config.holdout, "held_out": config.holdout}
         parts = records.split(by="prompt", sizes=sizes, seed=config.seed)
         records, held_out = parts["train"], parts["held_out"]
-    train_view = make_view(records, declared, options, name=name, seed=config.seed)
+    train_view = _whole_view(config, records, declared, name)
     data = RunData(EncodedRows(lambda _: [], 0), None, train_view, None, facts)
     data.train, prepared = _encode(train_view, declared, adapter, config.seed)
     data.notes, data.sample = [*prepared.notes, *unlicensed], prepared.sample
+    data.notes += _unexplained(train_view)
     _count(data.set_aside, train_view.set_aside, prepared.set_aside)
     if held_out is not None and len(held_out):
-        data.held_out_view = make_view(held_out, declared, options, name=name, seed=config.seed)
+        data.held_out_view = _whole_view(config, held_out, declared, name)
         if len(data.held_out_view.rows):
             data.held_out, prepared = _encode(data.held_out_view, declared, adapter, config.seed)
             _count(data.set_aside, data.held_out_view.set_aside, prepared.set_aside)
@@ -112,6 +113,20 @@ def _unlicensed(records: Any) -> list[str]:
         f"the licence of {count} of {len(records)} records is not known: neither they nor a card "
         "beside them names it. Find out before you pass the model on, and say it with rows.license"
     ]
+
+
+def _unexplained(view: Any) -> list[str]:
+    """A sentence where some pairs have no reason; none of them is too few."""
+    without = view.recipe.get("without rationale", 0)
+    if without and without == len(view):
+        raise RecordError(
+            f"None of {without} pairs has a reason, so there is nothing to explain. A row of "
+            "`prompt`, `chosen`, `rejected` may have a `rationale`, and so may a judgment of "
+            "prefine's own format. Add it, or train without the block `rationale`."
+        )
+    if not without:
+        return []
+    return [f"{without} of {len(view)} pairs have no reason: they teach the preference alone"]
 
 
 def make_view(records: Any, declared: Spec, options: DataConfig, *, name: str, seed: int) -> Any:
@@ -143,6 +158,16 @@ def make_view(records: Any, declared: Spec, options: DataConfig, *, name: str, s
     view = keep_fed(view, records, declared, options, name)
     refuse_unread(view, declared, options)
     return view
+
+
+def _whole_view(config: RunConfig, records: Any, declared: Spec, name: str) -> Any:
+    """The view of a run, with reasons where they are learnt too."""
+    view = make_view(records, declared, config.rows, name=name, seed=config.seed)
+    if config.rationale is None:
+        return view
+    from prefine.records.rationales import with_rationales
+
+    return with_rationales(view, records, seed=config.seed)
 
 
 def _caption_view(records: Any, declared: Spec, options: DataConfig, seed: int) -> Any:
