@@ -22,6 +22,7 @@ MODULES = (
     "overoptimisation",
     "poft",
     "ranking",
+    "rationales",
     "re_po",
     "reference_free",
     "sami",
