@@ -27,6 +27,7 @@ MODULES = (
     "reference_free",
     "sami",
     "self_play",
+    "spo",
     "steerlm",
     "thumbs",
     "token_credit",
