@@ -27,6 +27,7 @@ MODULES = (
     "reference_free",
     "sami",
     "self_play",
+    "simulpl",
     "spo",
     "steerlm",
     "thumbs",
