@@ -138,7 +138,8 @@ ENTRY = Entry(
     run=run,
     tried=(
         "Weights of 0.1 to 3, 100 and 300 steps, the last hidden state and the mean, tied and free "
-        "embeddings, one filler and random tokens that do not count. Ladders of what counts gain "
-        "most, but ladders of anything gain too: those of any token lose what counts as well."
+        "embeddings, one filler and random tokens that do not count. On other seeds ladders of "
+        "what counts gained 0.04 to 0.08 and ladders of anything 0.02 to 0.06, which lose what "
+        "counts as well; a world differs from the next by as much as that."
     ),
 )
