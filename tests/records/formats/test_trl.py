@@ -119,7 +119,7 @@ def test_a_rationale_is_the_reason_of_the_judgment():
     row = {"prompt": "Hi", "chosen": "a", "rejected": "b", "rationale": "it is true"}
     assert one(row).judgments[0].rationale == "it is true"
     with pytest.raises(RecordError, match="rationale"):
-        one({**row, "rationale": 3})
+        FORMATS["trl_preference"].read({**row, "rationale": 3}, Where("x", 0))
 
 
 def test_images_fill_their_places_or_come_first():
