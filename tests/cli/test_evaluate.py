@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from prefine.models import load_reward_model, load_tokenizer
+from prefine.models import load_policy, load_reward_model, load_tokenizer
 
 Call = Callable[..., tuple[int, str, str]]
 Numbers = Callable[[dict[str, Any]], dict[str, Any]]
@@ -119,3 +119,53 @@ def test_data_without_pairs_is_refused(tmp_path: Path, reward: Path, prefine: Ca
     code, _, err = prefine("evaluate", "reward", reward, tmp_path / "prompts.jsonl")
     assert code == 1
     assert "no pairs to evaluate on" in err
+
+
+def test_credit_writes_every_token_of_both_responses(
+    home: Path, tmp_path: Path, prefine: Call, numbers: Numbers
+) -> None:
+    model, data, out = home / "model", home / "pairs.jsonl", tmp_path / "deep" / "credit.jsonl"
+    moved = tmp_path / "moved"
+    policy, tokenizer = load_policy(str(model)), load_tokenizer(str(model))
+    with torch.no_grad():
+        policy.lm_head.weight[tokenizer.encode("y", add_special_tokens=False)[0]] *= 3
+    policy.save_pretrained(moved)
+    tokenizer.save_pretrained(moved)
+    words = ("evaluate", "credit", moved, data, "--reference", model, "--json")
+    code, text, _ = prefine(*words, "--beta", 0.5, "--stretch", 4, "--out", out)
+    assert code == 0
+    report = json.loads(text)
+    found = numbers(report)
+    lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert len(lines) == 2 * report["rows"] == 78
+    rewards = {"chosen": 0.0, "rejected": 0.0}
+    for line in lines:
+        assert len(line["tokens"]) == len(line["credit"])
+        assert line["reward"] == pytest.approx(sum(line["credit"]))
+        assert "".join(one["text"] for one in line["stretches"]) == "".join(line["tokens"])
+        rewards[line["role"]] += line["reward"] / 39
+    for role, value in rewards.items():
+        assert found[f"reward_{role}"]["value"] == pytest.approx(value)
+    assert lines[0]["tokens"] == ["y", "e", "s", " ", "<|im_end|>"]
+    assert [round(one["stop"] - one["start"]) for one in lines[0]["stretches"]] == [4, 1]
+    # the sums agree with those of whole responses, which `ranking` compares
+    code, text, _ = prefine("evaluate", "ranking", moved, data, "--reference", model, "--json")
+    margin = found["reward_chosen"]["value"] - found["reward_rejected"]["value"]
+    policy_margin = numbers(json.loads(text))["margin"]["value"]
+    code, text, _ = prefine("evaluate", "ranking", model, data, "--json")
+    reference_margin = numbers(json.loads(text))["margin"]["value"]
+    assert margin == pytest.approx(0.5 * (policy_margin - reference_margin), abs=1e-4)
+    code, _, err = prefine(*words, "--out", out)
+    assert (code, "is there already" in err) == (2, True)
+    code, _, err = prefine(*words, "--beta", 0)
+    assert (code, "--beta must be above 0" in err) == (2, True)
+
+
+def test_credit_of_a_model_against_itself_is_nothing(
+    home: Path, prefine: Call, numbers: Numbers
+) -> None:
+    model = home / "model"
+    words = ("evaluate", "credit", model, home / "pairs.jsonl", "--reference", model, "--json")
+    code, text, _ = prefine(*words)
+    assert code == 0
+    assert {one["value"] for one in numbers(json.loads(text)).values()} == {0.0}

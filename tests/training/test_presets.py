@@ -3,7 +3,7 @@
 import pytest
 
 from prefine.objectives.registry import build, names
-from prefine.training.config import DataConfig, DenoisingConfig, parse
+from prefine.training.config import DataConfig, DenoisingConfig, RationaleConfig, parse
 from prefine.training.presets import PRESETS, expand
 
 NAMED = {"model": "m", "data": "d", "out": "o"}
@@ -16,6 +16,7 @@ def test_a_preset_is_an_objective_with_options_that_exist(name: str) -> None:
     build(preset.objective, preset.options)
     DenoisingConfig(**preset.denoising)
     DataConfig(**preset.rows)
+    RationaleConfig(**preset.rationale)
     config = parse({"objective": name.replace("_", "-"), **NAMED})
     assert config.objective == preset.objective
     assert config.options == preset.options

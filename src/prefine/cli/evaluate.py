@@ -110,6 +110,53 @@ def scaffolding(
     _print(report, model, records, view, prepared, as_json)
 
 
+@app.command()
+def credit(
+    model: Model,
+    data: Data,
+    reference: Annotated[str, typer.Option(help="What the model was trained against.")],
+    beta: Annotated[float, typer.Option(help="Of the loss that trained it, reward per nat.")] = 0.1,
+    stretch: Annotated[int, typer.Option(help="Tokens that a mean is taken over.", min=1)] = 5,
+    out: Annotated[
+        Path, typer.Option(help="Where credits go, one line of JSON a response.", dir_okay=False)
+    ] = Path("credit.jsonl"),
+    format: Format = "auto",
+    split: Split = None,
+    template: Template = "auto",
+    max_length: MaxLength = 1024,
+    rejects: Rejects = None,
+    as_json: Json = False,
+) -> None:
+    """Which tokens a policy was taught to write and to avoid: beta times the log-ratio of each."""
+    from prefine.adapters import CausalLM
+    from prefine.errors import ConfigError
+    from prefine.evaluation.credit import credit_report, token_credit
+    from prefine.models import load_policy, load_tokenizer, score_tokens
+
+    if beta <= 0:
+        raise ConfigError(f"--beta must be above 0, got {beta}: it is the unit of a credit.")
+    if out.exists():
+        raise ConfigError(f"{out} is there already. Name another file with --out.")
+    tokenizer = load_tokenizer(model)
+    adapter = CausalLM(tokenizer, template=template, max_length=max_length)
+    view, records = _pairs(data, format, split, rejects)
+    prepared = adapter.prepare(view)
+    rows = prepared.dataset
+    found = {}
+    for name, path in (("policy", model), ("reference", reference)):
+        loaded = load_policy(path)
+        progress = None if as_json else name
+        found[name] = score_tokens(rows, loaded, adapter.fitted(loaded), progress=progress)
+    credits = [
+        [token_credit(*pair, beta=beta).tolist() for pair in zip(*both, strict=True)]
+        for both in zip(found["policy"], found["reference"], strict=True)
+    ]
+    compared = [view.rows[row["at"]] for row in rows]
+    report = credit_report(compared, credits, size=stretch)
+    _write_credits(out, tokenizer, rows, compared, credits, stretch)
+    _print(report, model, records, view, prepared, as_json)
+
+
 def _pairs(data: str, format: str, split: str | None, rejects: Path | None) -> tuple[Any, Any]:
     from prefine.errors import RecordError
     from prefine.records import load
@@ -147,3 +194,29 @@ def _print(
         typer.echo(f"set aside  {count}: {reason}")
     for note in prepared.notes:
         typer.echo(f"note       {note}")
+
+
+def _write_credits(
+    out: Path, tokenizer: Any, rows: Any, compared: Any, credits: Any, stretch: int
+) -> None:
+    from prefine.evaluation.credit import stretches
+    from prefine.models import scored_ids
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.open("w", encoding="utf-8") as file:
+        for row, seen, both in zip(rows, compared, credits, strict=True):
+            for item, (role, credit) in enumerate(zip(row["roles"], both, strict=True)):
+                ids = scored_ids(row, item)
+                cut = [
+                    {
+                        "start": one.start, "stop": one.stop, "credit": one.credit,
+                        "text": tokenizer.decode(ids[one.start : one.stop]),
+                    }
+                    for one in stretches(credit, stretch)
+                ]  # fmt: skip
+                line = {
+                    "record": seen["record"], "role": role, "reward": sum(credit),
+                    "tokens": [tokenizer.decode([token]) for token in ids],
+                    "credit": credit, "stretches": cut,
+                }  # fmt: skip
+                file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")

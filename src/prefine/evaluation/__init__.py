@@ -2,6 +2,7 @@
 
 from prefine.evaluation.calibration import Bin, best_temperature, calibration, reliability
 from prefine.evaluation.ceiling import flip_loss, idealised_accuracy, idealised_gap
+from prefine.evaluation.credit import Stretch, credit_report, stretches, token_credit
 from prefine.evaluation.drift import Drift, value_drift, value_gap
 from prefine.evaluation.groups import Groups, by_group
 from prefine.evaluation.overoptimisation import (
@@ -29,10 +30,12 @@ __all__ = [
     "Groups",
     "MarginSplit",
     "Overoptimisation",
+    "Stretch",
     "best_temperature",
     "best_tie_threshold",
     "by_group",
     "calibration",
+    "credit_report",
     "fit_overoptimisation",
     "flip_loss",
     "idealised_accuracy",
@@ -47,6 +50,8 @@ __all__ = [
     "scaffolding_report",
     "split_by_margin",
     "stop_at",
+    "stretches",
+    "token_credit",
     "top_k_entropy",
     "top_k_mass",
     "value_drift",

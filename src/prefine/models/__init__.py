@@ -4,6 +4,7 @@ from prefine.models.export import Exported, export_model
 from prefine.models.load import load_policy, load_reward_model, load_tokenizer
 from prefine.models.reward import RewardModel
 from prefine.models.score import score_rows
+from prefine.models.token_scores import score_tokens, scored_ids
 
 __all__ = [
     "Exported",
@@ -13,4 +14,6 @@ __all__ = [
     "load_reward_model",
     "load_tokenizer",
     "score_rows",
+    "score_tokens",
+    "scored_ids",
 ]

@@ -3,6 +3,7 @@
 from prefine.recipes.choice import Choice, choose
 from prefine.recipes.compare import compare_objectives
 from prefine.recipes.rounds import Rounds, run_rounds
+from prefine.recipes.sami import Grid, grid_view, sami
 from prefine.recipes.stages import Stage, run_stages
 from prefine.recipes.study import Study
 from prefine.recipes.two_speeds import Chase, chase
@@ -10,12 +11,15 @@ from prefine.recipes.two_speeds import Chase, chase
 __all__ = [
     "Chase",
     "Choice",
+    "Grid",
     "Rounds",
     "Stage",
     "Study",
     "chase",
     "choose",
     "compare_objectives",
+    "grid_view",
     "run_rounds",
     "run_stages",
+    "sami",
 ]

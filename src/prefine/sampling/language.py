@@ -12,8 +12,9 @@ from prefine.adapters.templates import ChatTemplate
 from prefine.adapters.text import SetAside, TextEncoder
 from prefine.errors import ConfigError, RecordError
 from prefine.protocols import Rollouts
-from prefine.records import Candidate, Message, Origin, Record, Records
+from prefine.records import Record, Records
 from prefine.records.views import prompt_json
+from prefine.sampling.responses import answered, end_ids, left_padded, until_end
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ class LanguageSampler:
                 finished.append(drawn[2])
         self.model.train(was_training)
         made = Records.of(
-            self._record(record, texts[at * n : at * n + n]) for at, record in enumerate(asked)
+            answered(record, texts[at * n : at * n + n], self.name)
+            for at, record in enumerate(asked)
         )
         shape = (len(asked), n)
         return Rollouts(
@@ -103,16 +105,13 @@ class LanguageSampler:
         """Texts of len(prompts) * n responses, their log-probabilities, and whether they ended."""
         from transformers import LogitsProcessorList
 
-        width = max(map(len, prompts))
-        short = [width - len(ids) for ids in prompts]
         pad, device = self.tokenizer.pad_token_id, next(self.model.parameters()).device
-        ids = torch.tensor([[pad] * gap + ids for gap, ids in zip(short, prompts, strict=True)])
-        mask = (torch.arange(width) >= torch.tensor(short)[:, None]).long().to(device)
+        ids, mask = (each.to(device) for each in left_padded(prompts, pad))
         chance = _Chance(
             self.temperature, self.reference, self.mixture, mask.repeat_interleave(n, 0)
         )
         tokens = self.model.generate(
-            input_ids=ids.to(device),
+            input_ids=ids,
             attention_mask=mask,
             do_sample=True,
             temperature=1.0,
@@ -123,26 +122,11 @@ class LanguageSampler:
             logits_processor=LogitsProcessorList([chance]),
             pad_token_id=pad,
         )
-        new = tokens[:, width:]
-        alive, ended = _until_end(new, _ends(self.model, self.tokenizer))
+        new = tokens[:, ids.shape[1] :]
+        alive, ended = until_end(new, end_ids(self.model, self.tokenizer))
         log_probs = (chance.of(new) * alive).sum(1)
         kept = [row[live].tolist() for row, live in zip(new, alive & ~ended, strict=True)]
         return [self.tokenizer.decode(ids) for ids in kept], log_probs.cpu(), ended.any(1).cpu()
-
-    def _record(self, record: Record, texts: Sequence[str]) -> Record:
-        return Record(
-            source=record.source,
-            context=record.context,
-            tools=record.tools,
-            candidates=tuple(
-                Candidate(
-                    f"c{k}", (Message("assistant", text),), origin=Origin("model", model=self.name)
-                )
-                for k, text in enumerate(texts)
-            ),
-            principal=record.principal,
-            tags=record.tags,
-        )
 
 
 def prompt_ids(encoder: TextEncoder, record: Record) -> list[int]:
@@ -196,18 +180,3 @@ class _Chance:
         places = (mask.cumsum(1) - 1).clamp(min=0)
         found = self.reference(input_ids=input_ids, attention_mask=mask, position_ids=places)
         return found.logits[:, -1].float().log_softmax(-1)
-
-
-def _ends(model: Any, tokenizer: Any) -> Tensor:
-    """Ids that end a response."""
-    ids = model.generation_config.eos_token_id
-    ids = tokenizer.eos_token_id if ids is None else ids
-    return torch.tensor([ids] if isinstance(ids, int) else list(ids))
-
-
-def _until_end(tokens: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
-    """[N, T] which tokens belong to the response, its end included; which of them is the end."""
-    is_end = torch.isin(tokens, ends.to(tokens.device))
-    before = is_end.cumsum(1) - is_end.long()
-    alive = before == 0
-    return alive, is_end & alive

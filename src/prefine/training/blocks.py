@@ -71,6 +71,19 @@ class StopEarlyConfig(Strict):
     window: int = Field(default=5, ge=2)
 
 
+class RationaleConfig(Strict):
+    """A term that explains each preference (see `objectives.rationale`).
+
+    Attributes:
+        gamma: Weight of the term; 0.001 is usual for the published sum.
+        summed: Whether it is the published one, a logistic loss on the sum over tokens, in place of
+            the mean.
+    """
+
+    gamma: float = Field(default=0.5, gt=0)
+    summed: bool = False
+
+
 class DenoisingConfig(Strict):
     """How denoising models are scored (see `adapters.denoising`).
 

@@ -12,6 +12,7 @@ from prefine.training.blocks import (
     DenoisingConfig,
     LoraConfig,
     MixingConfig,
+    RationaleConfig,
     ReferenceUpdate,
     StopEarlyConfig,
     Strict,
@@ -95,6 +96,8 @@ class RunConfig(Strict):
         rows: How data is read.
         mixing: How sources of the data are mixed; null takes rows as they come.
         denoising: How a picture model is scored; null for a language model.
+        rationale: Also learn why people prefer the chosen response, from the reasons in the data;
+            null does not.
         training: Passed to `transformers.TrainingArguments`.
     """
 
@@ -122,6 +125,7 @@ class RunConfig(Strict):
     rows: DataConfig = Field(default_factory=DataConfig)
     mixing: MixingConfig | None = None
     denoising: DenoisingConfig | None = None
+    rationale: RationaleConfig | None = None
     training: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("objective")
@@ -139,6 +143,7 @@ BLOCKS: dict[tuple[Any, ...], type[BaseModel]] = {
     ("mixing",): MixingConfig,
     ("denoising",): DenoisingConfig,
     ("stop_early",): StopEarlyConfig,
+    ("rationale",): RationaleConfig,
 }
 """Where a key stands -> what keys there are."""
 

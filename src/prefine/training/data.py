@@ -91,14 +91,15 @@ def load_data(config: RunConfig, declared: Spec, adapter: Adapter, *, name: str)
         sizes = {"train": 1 - config.holdout, "held_out": config.holdout}
         parts = records.split(by="prompt", sizes=sizes, seed=config.seed)
         records, held_out = parts["train"], parts["held_out"]
-    train_view = make_view(records, declared, options, name=name, seed=config.seed)
+    train_view = _whole_view(config, records, declared, name)
     train_view = _with_instructions(train_view, declared, options.instructions, config.seed)
     data = RunData(EncodedRows(lambda _: [], 0), None, train_view, None, facts)
     data.train, prepared = _encode(train_view, declared, adapter, config.seed)
     data.notes, data.sample = [*prepared.notes, *unlicensed], prepared.sample
+    data.notes += _unexplained(train_view)
     _count(data.set_aside, train_view.set_aside, prepared.set_aside)
     if held_out is not None and len(held_out):
-        data.held_out_view = make_view(held_out, declared, options, name=name, seed=config.seed)
+        data.held_out_view = _whole_view(config, held_out, declared, name)
         # The pairs alone: what instructions teach must not cost what people preferred.
         data.held_out_view = _with_instructions(data.held_out_view, declared, None, config.seed)
         if len(data.held_out_view.rows):
@@ -145,6 +146,20 @@ def _unlicensed(records: Any) -> list[str]:
     ]
 
 
+def _unexplained(view: Any) -> list[str]:
+    """A sentence where some pairs have no reason; none of them is too few."""
+    without = view.recipe.get("without rationale", 0)
+    if without and without == len(view):
+        raise RecordError(
+            f"None of {without} pairs has a reason, so there is nothing to explain. A row of "
+            "`prompt`, `chosen`, `rejected` may have a `rationale`, and so may a judgment of "
+            "prefine's own format. Add it, or train without the block `rationale`."
+        )
+    if not without:
+        return []
+    return [f"{without} of {len(view)} pairs have no reason: they teach the preference alone"]
+
+
 def make_view(records: Any, declared: Spec, options: DataConfig, *, name: str, seed: int) -> Any:
     """Derive the view that an objective takes.
 
@@ -175,6 +190,21 @@ def make_view(records: Any, declared: Spec, options: DataConfig, *, name: str, s
     view = keep_fed(view, records, declared, options, name)
     refuse_unread(view, declared, options)
     return view
+
+
+def _whole_view(config: RunConfig, records: Any, declared: Spec, name: str) -> Any:
+    """The view of a run, with reasons where they are learnt too."""
+    view = make_view(records, declared, config.rows, name=name, seed=config.seed)
+    if config.rationale is None:
+        return view
+    if config.rows.instructions or config.mixing is not None:
+        other = "rows.instructions" if config.rows.instructions else "mixing"
+        raise ConfigError(
+            f"rationale and {other}: rows with reasons cannot be told from others there. Take one."
+        )
+    from prefine.records.rationales import with_rationales
+
+    return with_rationales(view, records, seed=config.seed)
 
 
 def _with_instructions(

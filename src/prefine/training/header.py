@@ -21,7 +21,7 @@ def describe(plan: Plan, reference: Identity) -> dict[str, Any]:
     trainable = sum(p.numel() for p in plan.model.parameters() if p.requires_grad)
     return {
         "objective": config.objective,
-        "formula": plan.declared.formula,
+        "formula": plan.formula,
         "reference": str(reference),
         "model": config.model,
         "weights": weights_hash(plan.model),

@@ -19,6 +19,7 @@ class Preset:
         options: Of the objective.
         denoising: How a picture model is scored.
         rows: How rows are made.
+        rationale: The term that explains preferences.
     """
 
     objective: str
@@ -26,6 +27,7 @@ class Preset:
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     denoising: Mapping[str, Any] = field(default_factory=dict[str, Any])
     rows: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    rationale: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 SHARED = {"reduction": "mean", "noise": "shared", "draws": 1}
@@ -50,6 +52,18 @@ PRESETS: dict[str, Preset] = {
         "Pairs, one response under prompts that it obeys and breaks, and margins that such prompts "
         "widen or narrow (arXiv:2505.12845).",
         rows={"instructions": {"intra": 1.0, "inter": 1.0}},
+    ),
+    "rationale_dpo": Preset(
+        "dpo",
+        "Pairs, and the likelihood of the reason for each, given both responses (RDPO, "
+        "arXiv:2407.14477).",
+        {"beta": 0.1},
+        rationale={"gamma": 0.5},
+    ),
+    "rationale_orpo": Preset(
+        "orpo",
+        "The same on an objective that needs no reference (RORPO).",
+        rationale={"gamma": 1.0},
     ),
     "rank_dpo": Preset(
         "lipo",
@@ -98,7 +112,7 @@ def expand(values: Mapping[str, Any]) -> dict[str, Any]:
     if preset is None:
         return dict(values)
     found: dict[str, Any] = {**values, "objective": preset.objective}
-    for block in ("options", "denoising", "rows"):
+    for block in ("options", "denoising", "rows", "rationale"):
         ours, given = getattr(preset, block), values.get(block)
         if ours and (given is None or isinstance(given, Mapping)):
             found[block] = {**ours, **(given or {})}

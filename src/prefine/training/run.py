@@ -124,7 +124,7 @@ def _run(
     trainer = PreferenceTrainer(
         plan.model,
         adapter=plan.adapter,
-        objective=plan.objective,
+        objective=plan.terms,
         args=args,
         train_dataset=plan.data.train,
         eval_dataset=plan.data.held_out,

@@ -115,6 +115,13 @@ def test_extra_columns_are_mapped():
     assert (view.rows[0]["weight"], view.rows[0]["margin"]) == (0.5, 2.0)
 
 
+def test_a_rationale_is_the_reason_of_the_judgment():
+    row = {"prompt": "Hi", "chosen": "a", "rejected": "b", "rationale": "it is true"}
+    assert one(row).judgments[0].rationale == "it is true"
+    with pytest.raises(RecordError, match="rationale"):
+        FORMATS["trl_preference"].read({**row, "rationale": 3}, Where("x", 0))
+
+
 def test_images_fill_their_places_or_come_first():
     row = {"prompt": "What is it?", "chosen": "A cat", "rejected": "A dog", "image": "cat.png"}
     assert one(row).context[0].content == (

@@ -4,8 +4,9 @@ Sides are text or lists of messages. Without `prompt` the context is the longest
 the MESSAGES of the two sides. Text without `prompt` is refused: where a prompt ends cannot be
 known from its characters.
 
-`margin` becomes the strength of the preference, `weight` a tag, `score_chosen` and
-`score_rejected` a rating, `images` parts of the prompt, `tools` the record's tools.
+`margin` becomes the strength of the preference, `rationale` the reason for it, `weight` a tag,
+`score_chosen` and `score_rejected` a rating, `images` parts of the prompt, `tools` the record's
+tools.
 
 A row of TRL's documentation:
 
@@ -35,7 +36,9 @@ from prefine.records.schema import UNKNOWN_RATER, Candidate, Judgment, Record
 from prefine.records.votes import decided
 
 NAME = "trl_preference"
-KNOWN = ("prompt", "chosen", "rejected", "margin", "score_chosen", "score_rejected", *EXTRAS)
+KNOWN = (
+    "prompt", "chosen", "rejected", "margin", "rationale", "score_chosen", "score_rejected", *EXTRAS
+)  # fmt: skip
 Messages = tuple[Message, ...]
 
 
@@ -68,7 +71,10 @@ def _judgments(row: RowDict) -> tuple[Judgment, ...]:
             f"`margin` must be at least 0, got {margin}: a negative one says that the rejected "
             "side is better. Swap the sides."
         )
-    pair = Judgment("j0", "pair", shown, UNKNOWN_RATER, winner="c0", strength=margin)
+    pair = Judgment(
+        "j0", "pair", shown, UNKNOWN_RATER, winner="c0", strength=margin,
+        rationale=row.get("rationale"),
+    )  # fmt: skip
     scores = {"c0": number_of(row, "score_chosen"), "c1": number_of(row, "score_rejected")}
     if all(score is None for score in scores.values()):
         return (pair,)
