@@ -1,7 +1,7 @@
 """Which objective suits HH-RLHF? A study by `prefine compare-objectives`, its length, its ranking.
 
 Data: the helpful transcripts of `test_hh.py`; the same two-layer Llama that saw these conversations
-and nothing else. DPO, IPO, SimPO, KTO and DPO with its length taken out of the margin get the same
+and nothing else. DPO, IPO, SimPO and DPO with its length taken out of the margin get the same
 trials; what decides is how often the better response of a held-out pair gained more. What the best
 of each has learnt of length is told by the correlation of its margin with the lead in tokens, and
 its ranking accuracy stands beside what its reference allows at best.
@@ -19,9 +19,9 @@ import studies
 
 MODEL = {"vocabulary": 2048, "width": 64, "layers": 2}
 MAX_LENGTH = 256
-NAMES = ("dpo", "ipo", "simpo", "kto", "length_regularised_dpo")
+NAMES = ("dpo", "ipo", "simpo", "length_regularised_dpo")
 RANKING = ("accuracy", "reference_accuracy", "idealised_accuracy")
-TRIALS, SEEDS, RATES, STEPS, SFT_STEPS = 3, 5, (3e-5, 1e-3), 60, 200
+TRIALS, SEEDS, RATES, STEPS, SFT_STEPS = 2, 5, (1e-4, 1e-3), 60, 200
 TRAINING = {
     "use_cpu": True, "per_device_train_batch_size": 8, "save_strategy": "no",
     "eval_strategy": "no",
