@@ -2,10 +2,10 @@
 
 The truth: each of the K responses to a prompt has a gold value. Rankings are drawn from
 Plackett-Luce at a known temperature, so the probability of every order is exact, and of two
-responses the better comes first as Bradley-Terry says. A rater scores a response with gold times a
-scale of their own, plus a shift and normal noise, rounded to the points of the scale: the probability
-of every rating is exact, and with it how often two responses are tied. Gold itself may come in
-levels, so that ties are there before anybody rates.
+responses the better comes first as Bradley-Terry says. Raters score a response with gold times a
+slope of their own, plus a shift and normal noise, rounded to the points of their scale: the
+probability of every rating is exact, and with it how often two responses are tied. Gold itself may
+come in levels, so that ties are there before anybody rates.
 """
 
 from collections.abc import Callable
