@@ -18,6 +18,7 @@ MODULES = (
     "mapl",
     "mm_dpo",
     "modpo",
+    "mpo_stage_2",
     "on_policy_negative",
     "online_ipo",
     "online_offline",
