@@ -100,3 +100,5 @@ def test_bad_numbers_are_named() -> None:
         Cycle(0.0)
     with pytest.raises(ConfigError, match="`flips` must be in"):
         Cycle(flips=0.5).voters()
+    with pytest.raises(ConfigError, match="must add up to 1"):
+        best_mixture(torch.tensor([[0.5, 0.9], [0.9, 0.5]]))

@@ -120,11 +120,17 @@ def best_mixture(better: Tensor) -> Tensor:
     Args:
         better: [N, N] how often the first of two is preferred; it and its transpose add up to 1.
 
+    Raises:
+        ConfigError: If they do not: one of two answers would win both ways round.
+
     Example:
         >>> better = torch.tensor([[0.5, 0.9], [0.1, 0.5]])
         >>> best_mixture(better).tolist()  # one is better, so it takes all
         [1.0, 0.0]
     """
+    both = better.double() + better.double().mT
+    if not torch.allclose(both, torch.ones_like(both), atol=1e-6):
+        raise ConfigError("`better` and its transpose must add up to 1: of two answers one wins.")
     edge = better.double().numpy() - 0.5
     count = len(edge)
     # maximise v with p . edge[:, j] >= v for all j: unknowns are p and v
