@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from prefine.ledger import worlds
-from prefine.ledger.worlds import domains, words
+from prefine.ledger.worlds import word_domains, words
 from prefine.ledger.worlds.annotators import Annotator
 from prefine.ledger.worlds.crowd import Crowd
 from prefine.ledger.worlds.cycles import Cycle
@@ -101,7 +101,7 @@ def test_gold_is_log_odds_everywhere() -> None:
         one, other = (words.reference(PROMPT, rng) for _ in range(2))
         for gold, prob_first in (
             (lambda text: words.gold(PROMPT, text), Annotator("a").prob_first),
-            (lambda text: domains.gold(PROMPT, text), domains.Local("a").prob_first),
+            (lambda text: word_domains.gold(PROMPT, text), word_domains.Local("a").prob_first),
             (ask.gold, lambda _, *two: ask.prob_first(*two)),
         ):
             odds = torch.tensor(prob_first(PROMPT, one, other), dtype=torch.float64).logit()

@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 
 from prefine.errors import ConfigError
-from prefine.ledger.worlds import domains, words
+from prefine.ledger.worlds import word_domains, words
 from prefine.ledger.worlds.annotators import preferences
-from prefine.ledger.worlds.domains import TASTES, Local
+from prefine.ledger.worlds.word_domains import TASTES, Local
 
 NICE = "the warm bees sing . a cat rests ."
 SHORT = "a cat rests . a dog rests ."
@@ -17,11 +17,11 @@ SHORT = "a cat rests . a dog rests ."
 
 def test_all_prompts_have_a_domain_with_the_stated_shares() -> None:
     every = words.prompts(8 * 24 * 22, seed=0)
-    found = Counter(map(domains.domain, every))
+    found = Counter(map(word_domains.domain, every))
     assert found == {"writing": 4 * 528, "question": 3 * 528, "opinion": 528}
     for name, count in found.items():
-        assert set(domains.prompts(name, count, seed=1)) == {
-            prompt for prompt in every if domains.domain(prompt) == name
+        assert set(word_domains.prompts(name, count, seed=1)) == {
+            prompt for prompt in every if word_domains.domain(prompt) == name
         }
 
 
@@ -38,7 +38,7 @@ def test_all_prompts_have_a_domain_with_the_stated_shares() -> None:
 )
 def test_gold_by_hand(request_: str, expected: float) -> None:
     prompt = request_.format("bees", "boat")
-    gap = domains.gold(prompt, NICE) - domains.gold(prompt, SHORT)
+    gap = word_domains.gold(prompt, NICE) - word_domains.gold(prompt, SHORT)
     assert gap == pytest.approx(expected, abs=1e-12)
     odds = Local("a", flips=0.1).prob_first(prompt, NICE, SHORT)
     assert odds == pytest.approx(0.1 + 0.8 / (1 + math.exp(-expected)), abs=1e-12)
@@ -55,18 +55,20 @@ def test_no_one_taste_serves_all() -> None:
         for prompt in words.prompts(400, seed=0)
     ]
     for name, taste in TASTES.items():
-        wrong = domains.disagreement(pairs, taste)
+        wrong = word_domains.disagreement(pairs, taste)
         assert wrong.pop(name) < 0.02, "only where its own taste finds two equal"
         assert all(share > 0.1 for share in wrong.values())
 
 
 def test_a_pair_that_is_equal_to_one_of_them_counts_half() -> None:
     prompt = "describe the bee and the pie ."
-    assert domains.disagreement([(prompt, NICE, NICE)]) == {"writing": 0.5}
+    assert word_domains.disagreement([(prompt, NICE, NICE)]) == {"writing": 0.5}
 
 
 def test_shares_are_as_asked() -> None:
-    found = Counter(map(domains.domain, domains.mixed({"question": 1, "opinion": 3}, 8_000, 0)))
+    found = Counter(
+        map(word_domains.domain, word_domains.mixed({"question": 1, "opinion": 3}, 8_000, 0))
+    )
     assert set(found) == {"question", "opinion"}
     # four standard deviations of 8,000 draws are 0.0194
     assert found["opinion"] / 8_000 == pytest.approx(0.75, abs=0.0194)
@@ -74,8 +76,8 @@ def test_shares_are_as_asked() -> None:
 
 def test_what_is_not_there_is_named() -> None:
     with pytest.raises(ConfigError, match="opens like 'sing"):
-        domains.domain("sing of the bee .")
+        word_domains.domain("sing of the bee .")
     with pytest.raises(ConfigError, match="must be one of writing, question, opinion"):
-        domains.prompts("law", 1, seed=0)
+        word_domains.prompts("law", 1, seed=0)
     with pytest.raises(ConfigError, match="at most 528 for opinion"):
-        domains.prompts("opinion", 529, seed=0)
+        word_domains.prompts("opinion", 529, seed=0)
