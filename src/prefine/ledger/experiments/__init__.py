@@ -20,6 +20,7 @@ MODULES = (
     "mixing",
     "mm_dpo",
     "modpo",
+    "mpo_stage_2",
     "on_policy_negative",
     "online_ipo",
     "online_offline",
