@@ -16,6 +16,9 @@ methods of its class:
 | `tabular`      | prompts with some responses    | every probability; the optimum at any beta | drawn, reference, gold, better, some_pairs, scores, fit |
 | `crowd`        | responses that share features  | the same; how one response moves others    | drawn, policy, fit |
 | `linear`       | vectors and a taste            | the taste; which labels are wrong          | drawn, gold, judged, fit |
+| `domains`      | a stream of linear tastes      | the angle between any two                  | drawn, stream, accuracy |
+| `trees`        | responses token by token       | the value of every beginning               | drawn, steps, gains |
+| `captioned`    | clouds with captions           | every error of their denoiser              | base, scores, follows, distance |
 | `graded`       | lists, ranked and rated        | the odds of every order, rating and tie    | drawn, gold, better, ranked, ratings, fit |
 | `sentences`    | all sentences of a few words   | every probability, token by token          | drawn, reference, pairs, scores, fit |
 | `games`        | preferences without a reward   | the equilibrium under a KL penalty         | drawn, reference, better |
@@ -25,7 +28,7 @@ methods of its class:
 | `words`        | requests and answers in words  | gold, cost and validity of every text      | prompts, reference, gold |
 | `annotators`   | people who compare answers     | how often each prefers which               | prob_first, preferences |
 | `cycles`       | a crowd that goes in a circle  | the odds, and the best mixture             | prob_first, better, best_mixture |
-| `domains`      | prompts with tastes of their own | the taste of each prompt                 | prompts, gold, prob_first |
+| `word_domains` | prompts with tastes of their own | the taste of each prompt                 | prompts, gold, prob_first |
 | `instructions` | several instructions at once   | which of them an answer meets              | drawn, gold, prob_first |
 | `edits`        | answers with one word changed  | the word, and what it costs                | edits, lost |
 | `grammar`      | the grammar of the word world  | whether a text belongs to it               | sample, is_grammatical |
