@@ -23,13 +23,13 @@ import pytest
 import studies
 
 MODEL = {"vocabulary": 300, "width": 32, "layers": 1}
-SEEDS, LEAST, TURNED = 5, 20, 0.4
+SEEDS, LEAST, TURNED = 3, 20, 0.4
 OPTIONS = {"loss": "reward", "eta": 0.8, "step": 0.02}
 KEYS = {
     "rows": {"votes": "each"},
     "options": OPTIONS,
     "training": {
-        "use_cpu": True, "learning_rate": 1e-3, "num_train_epochs": 2,
+        "use_cpu": True, "learning_rate": 1e-3, "num_train_epochs": 1,
         "per_device_train_batch_size": 64, "eval_strategy": "no", "save_strategy": "no",
     },
 }  # fmt: skip
