@@ -58,6 +58,7 @@ def chasing(
         them. `alpha` and `limit` are choices of this library.
 
     Example:
+        >>> import torch
         >>> from prefine.objectives import dpo
         >>> pair = Scores(torch.tensor([[-1.0, -3.0]]), torch.ones(1, 2),
         ...               reference=torch.tensor([[-2.0, -2.0]]),

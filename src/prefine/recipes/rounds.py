@@ -131,6 +131,7 @@ def judged(records: Records, better: Tensor, judge: str, *, soft: bool) -> Recor
         soft: Whether judgments keep the probability.
 
     Example:
+        >>> import torch
         >>> from prefine.records import Candidate, Message, Source
         >>> two = tuple(Candidate(f"c{k}", (Message("assistant", t),)) for k, t in enumerate("xy"))
         >>> record = Record(source=Source("s"), context=(Message("user", "?"),), candidates=two)
@@ -167,6 +168,7 @@ def compared(table: Tensor) -> list[int]:
     """Return the candidates that were compared with all others that are returned.
 
     Example:
+        >>> import torch
         >>> nan = float("nan")
         >>> compared(torch.tensor([[0.5, 0.9, nan], [0.1, 0.5, 0.2], [nan, 0.8, nan]]))
         [0, 1]
