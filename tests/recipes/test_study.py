@@ -66,6 +66,8 @@ def test_a_study_from_the_command_line(
     said = capsys.readouterr()
     assert not done.value.code, said.err
     assert "reward, over seeds and prompts" in said.out
+    assert "sft states no usual range of a strength: only its rate was tried." in said.out
+    assert "dpo states no" not in said.out
     assert "6 of 6  sft, seed 2 of 2" in said.err
     found = json.loads((tmp_path / "out" / "compare.json").read_text(encoding="utf-8"))
     assert found["choice"]["means"].keys() == {"dpo", "sft"}

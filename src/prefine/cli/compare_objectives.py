@@ -73,6 +73,9 @@ def compare_objectives(
 
     Console().print(table(finding))
     typer.echo(finding.choice.words)
+    for name, best in finding.best.items():
+        if not best.trial.options:
+            typer.echo(f"{name} states no usual range of a strength: only its rate was tried.")
     typer.echo(f"report   {out / 'report.html'}")
 
 
