@@ -102,6 +102,25 @@ def test_a_run_stops_and_gives_the_model_from_before(home: Path, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_adapters_and_states_go_back_too(home: Path, tmp_path: Path) -> None:
+    """The reliabilities that a run tells are those of the step whose adapters it gives."""
+    more: dict[str, Any] = {
+        "objective": "robust_em", "lora": {"r": 2}, "reference_update": {"every": 2, "mix": 0.5},
+    }  # fmt: skip
+    result = train(config(home, tmp_path / "run", **more), quiet=True)
+    step = result.summary["stopped"]["model_of_step"]
+    kept = tmp_path / "run" / "checkpoints" / f"checkpoint-{step}"
+    before, given = (
+        load_file(folder / "adapter_model.safetensors")
+        for folder in (kept, result.folder / "model")
+    )
+    assert all(torch.equal(before[name], given[name]) for name in given)
+    (state,) = json.loads((kept / "objective_state.json").read_text(encoding="utf-8"))
+    assert result.summary["learnt"]["robust_em"] == state
+    assert state["updates"] == step
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_without_an_alarm_nothing_changes(home: Path, tmp_path: Path) -> None:
     calm = {"max_steps": 4, "learning_rate": 1e-6}
     stop = {"window": 5}  # and two evaluations

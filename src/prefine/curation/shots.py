@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 from prefine.curation.goals import placed
 from prefine.curation.operator import Made, derived
 from prefine.errors import ConfigError
-from prefine.records import Judgment, Message, Record
+from prefine.records import Judgment, Record
+from prefine.records.message import spoken
 from prefine.records.views import Who
 from prefine.records.votes import Pair, PairRule, SetAside, pairs_of
 
@@ -177,18 +178,6 @@ class Shots:
             return rng.sample(others, min(self.count, len(others)))
         at = next((shot.at for shot in pool if shot.record == record.id), 0)
         return [shot for shot in others if shot.at < at][-self.count :]
-
-
-def spoken(context: Sequence[Message]) -> str:
-    r"""Return a prompt as text: the turn, or several with who speaks.
-
-    Example:
-        >>> spoken((Message("system", "Be brief."), Message("user", "Why?")))
-        'system: Be brief.\nuser: Why?'
-    """
-    if len(context) == 1:
-        return context[0].text
-    return "\n".join(f"{message.role}: {message.text}" for message in context)
 
 
 def shown(shots: Sequence[Shot]) -> str:

@@ -14,6 +14,7 @@ from prefine.errors import ConfigError
 from prefine.estimators import both_orders
 from prefine.models.score import score_rows
 from prefine.records import Candidate, Message, Record, Records, Source
+from prefine.records.message import spoken
 from prefine.records.views import candidates_view
 
 QUESTION = """Which of two responses to a request is better?
@@ -93,7 +94,7 @@ class OptionJudge:
             record = asked[r]
             text = _filled(
                 self.question,
-                prompt=_said(record.context),
+                prompt=spoken(record.context),
                 first=record.candidates[i].text,
                 second=record.candidates[j].text,
             )
@@ -107,13 +108,6 @@ def _places(asked: Sequence[Record]) -> Iterator[tuple[int, int, int]]:
     for r, record in enumerate(asked):
         for i, j in permutations(range(len(record.candidates)), 2):
             yield r, i, j
-
-
-def _said(context: Sequence[Message]) -> str:
-    """The conversation as text; a single message stands without its role."""
-    if len(context) == 1:
-        return context[0].text
-    return "\n".join(f"{message.role}: {message.text}" for message in context)
 
 
 def _filled(question: str, **parts: str) -> str:

@@ -227,10 +227,11 @@ def _inner(target: Any) -> dict[str, str]:
 
 def _build_inner(given: Any, default: str) -> Loss:
     if given is None or isinstance(given, str):
-        return build("bradley_terry" if given == "reward" else given or default)
+        return _build_inner({} if given is None else {"name": given}, default)
     if isinstance(given, Mapping):
         options = {str(key): value for key, value in cast("Mapping[Any, Any]", given).items()}
-        return build(str(options.pop("name", default)), options)
+        name = str(options.pop("name", default))
+        return build("bradley_terry" if name == "reward" else name, options)
     raise ConfigError(f"An inner objective must be a name, or a name with options, got {given!r}.")
 
 

@@ -10,7 +10,7 @@ from prefine.adapters import CausalLM
 from prefine.errors import ConfigError
 from prefine.models import RewardModel, load_policy, load_tokenizer
 from prefine.models.score import score_rows
-from prefine.recipes.functions import function_named
+from prefine.recipes.functions import ask, function_named
 from prefine.recipes.own_words import Floats, Judge, OwnWords, by_prompt, first_of_each_prompt
 from prefine.records import Records
 
@@ -81,8 +81,7 @@ class Yardstick:
 def judge_of(name: str) -> Judge:
     """Return what rewards answers: a reward model, or `module:function` in TRL's form.
 
-    The function is called as `f(prompts=[...], completions=[...])` with texts, and returns a number
-    for each.
+    The function is called as in `recipes.functions.ask`, and returns a number for each answer.
 
     Raises:
         ConfigError: If there is no such function.
@@ -92,15 +91,7 @@ def judge_of(name: str) -> Judge:
         return lambda records: model(records).value[:, 0].numpy()
     function = function_named(name, "--reward")
 
-    def judge(records: Records) -> Floats:
-        asked = list(records)
-        given = function(
-            prompts=[record.context[-1].text for record in asked],
-            completions=[record.candidates[0].text for record in asked],
-        )
-        return np.array(given, dtype=np.float64)
-
-    return judge
+    return lambda records: np.array(ask(function, name, "--reward", records), dtype=np.float64)
 
 
 def _right(gap: Floats) -> Floats:

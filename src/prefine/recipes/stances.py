@@ -7,7 +7,7 @@ import numpy as np
 from prefine.adapters import CausalLM
 from prefine.errors import ConfigError
 from prefine.models import load_policy, load_tokenizer
-from prefine.recipes.functions import function_named
+from prefine.recipes.functions import ask, function_named
 from prefine.recipes.own_words import Floats, OnModel, OwnWords
 from prefine.records import Record, Records
 
@@ -56,17 +56,11 @@ def stances_of(
 
 
 def _judged(function: StanceJudge, name: str, answers: Records) -> list[Mapping[str, float]]:
-    given = list(
-        function(
-            prompts=[record.context[-1].text for record in answers],
-            completions=[record.candidates[0].text for record in answers],
-        )
-    )
-    wrong = [at for at, one in enumerate(given) if not isinstance(one, Mapping)]  # type: ignore[redundant-expr]
-    if len(given) != len(answers) or wrong:
+    given = ask(function, name, "--judge", answers)
+    wrong = [at for at, one in enumerate(given) if not isinstance(one, Mapping)]
+    if wrong:
         raise ConfigError(
-            f"--judge {name} must return a mapping of stances to probabilities for each of "
-            f"{len(answers)} answers; it returned {len(given)} values"
-            + (f", of which number {wrong[0]} is {given[wrong[0]]!r}." if wrong else ".")
+            f"--judge {name} must return a mapping of stances to probabilities for each answer; "
+            f"number {wrong[0]} is {given[wrong[0]]!r}."
         )
     return given

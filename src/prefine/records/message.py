@@ -1,6 +1,6 @@
 """Messages and their parts: what was said, by whom, in which form."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,3 +149,17 @@ class Step:
     def from_json(cls, value: Any) -> "Step":
         """Read a step from a JSON object."""
         return codec.decode(cls, value, {"part": Part.from_json})
+
+
+def spoken(context: Sequence[Message]) -> str:
+    r"""Return a conversation as text: the turn, or several with who speaks.
+
+    Example:
+        >>> spoken((Message("user", "Why?"),))
+        'Why?'
+        >>> spoken((Message("system", "Be brief."), Message("user", "Why?")))
+        'system: Be brief.\nuser: Why?'
+    """
+    if len(context) == 1:
+        return context[0].text
+    return "\n".join(f"{message.role}: {message.text}" for message in context)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.utils import broadcast
-from transformers import Trainer, TrainerCallback
+from transformers import TrainerCallback
 
 from prefine.errors import ConfigError
 from prefine.objectives.declare import Spec
@@ -93,12 +93,12 @@ class StopEarly(TrainerCallback):
         return control
 
 
-def go_back(trainer: Trainer, rule: StopRule, folder: RunFolder) -> bool:
-    """Load the weights of the step that the rule names; False if there was no alarm."""
+def go_back(trainer: Any, rule: StopRule, folder: RunFolder) -> bool:
+    """Load what there was at the step that the rule names; False if there was no alarm."""
     step = torch.tensor(rule.back_to or 0, device=trainer.args.device)
     found = int(broadcast(step))  # type: ignore[arg-type]
     if found:
-        trainer._load_from_checkpoint(str(folder.checkpoints / f"{CHECKPOINT}{found}"))
+        trainer.go_back(folder.checkpoints / f"{CHECKPOINT}{found}")
     return found > 0
 
 

@@ -478,10 +478,18 @@ class PreferenceTrainer(Trainer):
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """Train; see `transformers.Trainer.train`. The objective's state is resumed, too."""
         if isinstance(resume_from_checkpoint, str | Path):
-            load_objective(Path(resume_from_checkpoint), self._stateful)
-            if isinstance(self.reference, MovingReference):
-                self.reference.load(Path(resume_from_checkpoint))
+            self._load_states(Path(resume_from_checkpoint))
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    def go_back(self, checkpoint: Path) -> None:
+        """Take the weights, the reference and all states of an earlier step."""
+        self._load_from_checkpoint(str(checkpoint))
+        self._load_states(checkpoint)
+
+    def _load_states(self, checkpoint: Path) -> None:
+        load_objective(checkpoint, self._stateful)
+        if isinstance(self.reference, MovingReference):
+            self.reference.load(checkpoint)
 
 
 class _AfterStep(TrainerCallback):
