@@ -1,12 +1,10 @@
-"""Objectives of which it is known how they compare, and the truth of the word world."""
+"""Objectives of which it is known how they compare."""
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from prefine.ledger.worlds import words
 from prefine.objectives import dpo
 from prefine.objectives.declare import objective
 from prefine.objectives.options import Range
@@ -45,8 +43,3 @@ def here(scores: Scores, *, beta: Beta = 0.1) -> Tensor:
 def there(scores: Scores, *, beta: Beta = 0.1) -> Tensor:
     """Return a loss that is as bad as `here`, on other pairs."""
     return _turned(scores, "there", beta)
-
-
-def gold(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
-    """Return the true reward of each answer."""
-    return [words.gold(*each) for each in zip(prompts, completions, strict=True)]

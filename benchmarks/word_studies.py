@@ -56,7 +56,7 @@ def main() -> None:
         out = args.folder / name.replace(" ", "-")
         study = Study(
             data=str(data), model=model, out=out, objectives=objectives, trials=4, seeds=5,
-            rates=(1e-4, 1e-3), reward="planted_losses:gold", samples=200, max_new_tokens=32,
+            rates=(1e-4, 1e-3), reward="planted_rewards:gold", samples=200, max_new_tokens=32,
             settings={"training": {**BRIEFLY, "per_device_train_batch_size": 64}},
         )  # fmt: skip
         finding = compare_objectives(

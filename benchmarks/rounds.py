@@ -1,0 +1,149 @@
+"""Rounds of sample, judge, train on the word world, whose truth is known.
+
+Policies learn from answers of their own, fresh ones in each round, or as many of the first model
+all at once; by the gold reward, by a coin, or by what they themselves say is better. Every arm has
+as many judged answers and as many steps, and its rate from one grid, tuned on a seed of its own.
+"""
+
+import argparse
+import json
+import platform
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from prefine.ledger.answers import ask, divergence
+from prefine.ledger.base_model import BRIEFLY, BaseSettings, base_model
+from prefine.ledger.worlds import words
+from prefine.recipes.rounds import Rounds, run_rounds
+from prefine.records import Record, Records, Source
+from prefine.records.message import Message
+from prefine.statistics import t_interval
+from prefine.storage import write_json
+
+PROMPTS, HELD_OUT, ANSWERS, STEPS, BATCH, SAMPLES = 300, 200, 16, 72, 64, 4
+SEEDS, TUNING, RATES = range(5), 100, (3e-4, 1e-3, 3e-3)
+GOLD, COIN = "planted_rewards:gold", "planted_rewards:coin"
+DPO: Mapping[str, Any] = {"objective": "dpo", "beta": 0.5}
+IPO: Mapping[str, Any] = {"objective": "ipo", "beta": 0.1}
+
+ARMS: Mapping[str, Mapping[str, Any]] = {
+    "dpo, at once": {**DPO, "rounds": 1},
+    "dpo, in rounds": {**DPO, "rounds": 4},
+    "dpo, in rounds, verdicts alone": {**DPO, "rounds": 4, "soft": False},
+    "dpo, in rounds, by a coin": {**DPO, "rounds": 4, "judge": COIN},
+    "dpo, in rounds, judged by the policy": {**DPO, "rounds": 4, "judge": "self"},
+    "ipo, at once": {**IPO, "rounds": 1},
+    "ipo, in rounds": {**IPO, "rounds": 4},
+    "ipo, in rounds, a quarter of the reference draws": {**IPO, "rounds": 4, "mixture": 0.25},
+}
+"""What differs; all else is the same."""
+
+AGAINST = {
+    "dpo, in rounds": "dpo, at once",
+    "dpo, in rounds, verdicts alone": "dpo, in rounds",
+    "dpo, in rounds, by a coin": "before",
+    "dpo, in rounds, judged by the policy": "before",
+    "ipo, in rounds": "ipo, at once",
+    "ipo, in rounds, a quarter of the reference draws": "ipo, in rounds",
+}
+"""What is compared with what, seed by seed."""
+
+
+def main() -> None:
+    """Tune, then run all seeds; what was measured before is not measured again."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "rounds")
+    parser.add_argument("--out", type=Path, default=Path("docs/results/rounds.json"))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    sys.path.insert(0, str(Path(__file__).parent))
+    rates = {name: _best_rate(args.folder, name) for name in ARMS}
+    found = {name: [_arm(args.folder, name, rates[name], seed) for seed in SEEDS] for name in ARMS}
+    found["before"] = [_before(args.folder, seed) for seed in SEEDS]
+    write_json(args.out, {
+        "command": "make bench-rounds",
+        "python": platform.python_version(), "torch": torch.__version__,
+        "data": f"{PROMPTS} prompts, {ANSWERS} judged answers to each and {STEPS} steps of {BATCH} "
+        f"pairs in every arm; measured on {SAMPLES} answers to each of {HELD_OUT} other prompts",
+        "rates": {"grid": RATES, "tuned on seed": TUNING, "chosen": rates},
+        "arms": {name: _over_seeds(rows) for name, rows in found.items()},
+        "differences of gold": {
+            f"{one} - {other}": t_interval(
+                [a["gold"] - b["gold"] for a, b in zip(found[one], found[other], strict=True)]
+            ).to_json()
+            for one, other in AGAINST.items()
+        },
+    })  # fmt: skip
+
+
+def _best_rate(folder: Path, name: str) -> float:
+    return max(RATES, key=lambda rate: _arm(folder, name, rate, TUNING)["gold"])
+
+
+def _over_seeds(rows: list[dict[str, float]]) -> dict[str, Any]:
+    return {name: t_interval([row[name] for row in rows]).to_json() for name in rows[0]}
+
+
+def _arm(folder: Path, name: str, rate: float, seed: int) -> dict[str, float]:
+    """Train and measure a policy, or read what was measured."""
+    place = folder / f"{name.replace(', ', '-').replace(' ', '_')}-{rate:g}-{seed}"
+    measured = place / "measured.json"
+    if not measured.is_file():
+        print(f"{name}, rate {rate:g}, seed {seed}", file=sys.stderr, flush=True)
+        training, _, model = _world(seed)
+        arm = dict(ARMS[name])
+        rounds, beta = arm.pop("rounds"), arm.pop("beta")
+        what = Rounds(
+            model=model, rounds=rounds, responses=ANSWERS // rounds, seed=seed, max_new_tokens=32,
+            settings={
+                "options": {"beta": beta},
+                "training": {
+                    **BRIEFLY, "max_steps": STEPS // rounds, "learning_rate": rate,
+                    "per_device_train_batch_size": BATCH,
+                },
+            },
+            **{"judge": GOLD, **arm},
+        )  # fmt: skip
+        last = run_rounds(_asked(training), what, place / "rounds", resume=place.exists())
+        write_json(measured, _measure(last, seed))
+    return json.loads(measured.read_text(encoding="utf-8"))
+
+
+def _before(folder: Path, seed: int) -> dict[str, float]:
+    measured = folder / f"before-{seed}.json"
+    if not measured.is_file():
+        write_json(measured, _measure(_world(seed)[2], seed))
+    return json.loads(measured.read_text(encoding="utf-8"))
+
+
+def _world(seed: int) -> tuple[list[str], list[str], str]:
+    """Prompts to learn on, others to be measured on, and the model of a seed."""
+    asked = words.prompts(PROMPTS + HELD_OUT, seed)
+    model = base_model(asked[:PROMPTS], seed, BaseSettings())
+    return asked[:PROMPTS], asked[PROMPTS:], str(model)
+
+
+def _asked(prompts: list[str]) -> Records:
+    return Records.of(
+        Record(
+            source=Source("word world", row=row), context=(Message("user", prompt),), candidates=()
+        )
+        for row, prompt in enumerate(prompts)
+    )
+
+
+def _measure(model: str, seed: int) -> dict[str, float]:
+    _, held_out, base = _world(seed)
+    answers = ask("policy", model, held_out, SAMPLES, seed)
+    nats, _ = divergence(answers, model, base)
+    found = {name: float(answers.measure(name).mean()) for name in ("gold", "validity", "length")}
+    return {**found, "kl": float(nats.mean())}
+
+
+if __name__ == "__main__":
+    main()
