@@ -1,13 +1,15 @@
 """Rounds of sample, judge, train on the word world, whose truth is known.
 
 Policies learn from answers of their own, fresh ones in each round, or as many of the first model
-all at once; by the gold reward, by a coin, or by what they themselves say is better. Every arm has
-as many judged answers and as many steps, and its rate from one grid, tuned on a seed of its own.
+all at once; by the gold reward, by a coin, or by a reward model that learnt from noisy pairs. Every
+arm has as many judged answers and as many steps, and its rate from one grid, tuned on a seed of its
+own.
 """
 
 import argparse
 import json
 import platform
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -18,16 +20,19 @@ import torch
 
 from prefine.ledger.answers import ask, divergence
 from prefine.ledger.base_model import BRIEFLY, BaseSettings, base_model
+from prefine.ledger.demo_seed import noisy_pairs
 from prefine.ledger.worlds import words
 from prefine.recipes.rounds import Rounds, run_rounds
 from prefine.records import Record, Records, Source
 from prefine.records.message import Message
 from prefine.statistics import t_interval
 from prefine.storage import write_json
+from prefine.training.config import RunConfig
+from prefine.training.run import train
 
 PROMPTS, HELD_OUT, ANSWERS, STEPS, BATCH, SAMPLES = 300, 200, 16, 72, 64, 4
 SEEDS, TUNING, RATES = range(5), 100, (3e-4, 1e-3, 3e-3)
-GOLD, COIN = "planted_rewards:gold", "planted_rewards:coin"
+GOLD, COIN, LEARNT = "planted_rewards:gold", "planted_rewards:coin", "learnt"
 DPO: Mapping[str, Any] = {"objective": "dpo", "beta": 0.5}
 IPO: Mapping[str, Any] = {"objective": "ipo", "beta": 0.1}
 
@@ -36,7 +41,7 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "dpo, in rounds": {**DPO, "rounds": 4},
     "dpo, in rounds, verdicts alone": {**DPO, "rounds": 4, "soft": False},
     "dpo, in rounds, by a coin": {**DPO, "rounds": 4, "judge": COIN},
-    "dpo, in rounds, judged by the policy": {**DPO, "rounds": 4, "judge": "self"},
+    "dpo, in rounds, by a learnt reward": {**DPO, "rounds": 4, "judge": LEARNT},
     "ipo, at once": {**IPO, "rounds": 1},
     "ipo, in rounds": {**IPO, "rounds": 4},
     "ipo, in rounds, a quarter of the reference draws": {**IPO, "rounds": 4, "mixture": 0.25},
@@ -47,7 +52,7 @@ AGAINST = {
     "dpo, in rounds": "dpo, at once",
     "dpo, in rounds, verdicts alone": "dpo, in rounds",
     "dpo, in rounds, by a coin": "before",
-    "dpo, in rounds, judged by the policy": "before",
+    "dpo, in rounds, by a learnt reward": "dpo, in rounds",
     "ipo, in rounds": "ipo, at once",
     "ipo, in rounds, a quarter of the reference draws": "ipo, in rounds",
 }
@@ -97,7 +102,7 @@ def _arm(folder: Path, name: str, rate: float, seed: int) -> dict[str, float]:
         print(f"{name}, rate {rate:g}, seed {seed}", file=sys.stderr, flush=True)
         training, _, model = _world(seed)
         arm = dict(ARMS[name])
-        rounds, beta = arm.pop("rounds"), arm.pop("beta")
+        rounds, beta, judge = arm.pop("rounds"), arm.pop("beta"), arm.pop("judge", GOLD)
         what = Rounds(
             model=model, rounds=rounds, responses=ANSWERS // rounds, seed=seed, max_new_tokens=32,
             settings={
@@ -107,11 +112,31 @@ def _arm(folder: Path, name: str, rate: float, seed: int) -> dict[str, float]:
                     "per_device_train_batch_size": BATCH,
                 },
             },
-            **{"judge": GOLD, **arm},
+            judge=_reward(folder, seed) if judge == LEARNT else judge, **arm,
         )  # fmt: skip
         last = run_rounds(_asked(training), what, place / "rounds", resume=place.exists())
         write_json(measured, _measure(last, seed))
     return json.loads(measured.read_text(encoding="utf-8"))
+
+
+def _reward(folder: Path, seed: int) -> str:
+    """The folder of a reward model that learnt from noisy pairs of the first model's answers."""
+    place = folder / f"reward-{seed}"
+    if not (place / "run" / "summary.json").is_file():
+        shutil.rmtree(place, ignore_errors=True)
+        training, _, model = _world(seed)
+        pairs = noisy_pairs(ask("sft", model, training, ANSWERS, seed), seed)
+        data = place / "pairs.jsonl"
+        Records.of(pair.record(row) for row, pair in enumerate(pairs)).save(data)
+        config = RunConfig(
+            objective="reward", model=model, data=str(data), out=str(place / "run"), seed=seed,
+            holdout=0,
+            training={
+                **BRIEFLY, "learning_rate": 3e-3, "per_device_train_batch_size": BATCH,
+            },
+        )  # fmt: skip
+        train(config, quiet=True)
+    return str(place / "run" / "model")
 
 
 def _before(folder: Path, seed: int) -> dict[str, float]:
