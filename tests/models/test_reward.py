@@ -62,6 +62,13 @@ def test_every_candidate_of_every_record_in_order(reward: str, tiny_tokenizer: A
     assert len({round(v, 6) for v in rewards.value.flatten().tolist() if v == v}) == 6
 
 
+def test_records_of_one_id_keep_their_own_rewards(reward: str) -> None:
+    model = RewardModel.load(reward, dtype="float64")
+    together = model(Records.of([record("a", "yes", "no", "well")])).value[0]
+    apart = model(Records.of([record("a", text) for text in ("yes", "no", "well")])).value[:, 0]
+    assert apart.tolist() == pytest.approx(together.tolist(), abs=1e-9)
+
+
 def test_what_cannot_be_scored_is_nan_and_said(
     reward: str, caplog: pytest.LogCaptureFixture
 ) -> None:

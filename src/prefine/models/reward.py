@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,9 @@ class RewardModel:
         """
         from prefine.records.views import candidates_view
 
-        view = candidates_view(records)
+        # Numbered, because records may be the same but for their candidates.
+        numbered = (replace(each, id=f"{n}:{each.id}") for n, each in enumerate(records))
+        view = candidates_view(numbered)
         prepared = self.adapter.prepare(view)
         for reason, count in {**view.set_aside, **prepared.set_aside}.items():
             logger.warning("%d of %d records were not scored: %s", count, len(records), reason)
@@ -134,10 +136,10 @@ class RewardModel:
         scores = self.score(rows)
         width = max((len(record.candidates) for record in records), default=0)
         value = torch.full((len(records), width), float("nan"), dtype=torch.float64)
-        at = {record.id: n for n, record in enumerate(records)}
         for row, values in zip(rows, scores, strict=True):
+            n = int(row["record"].partition(":")[0])
             for role, score in zip(row["roles"], values, strict=True):
-                value[at[row["record"]], int(role.removeprefix("response_"))] = score
+                value[n, int(role.removeprefix("response_"))] = score
         return Rewards(value, scale=self.card.scale if self.card else "prompt")
 
     def score(
