@@ -31,3 +31,21 @@ def test_a_policy_that_judges_itself(judge: str, home: Path, tmp_path: Path, pre
     code, out, err = prefine(*words, "--resume")
     assert code == 0, err
     assert "round 0" in out
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_reward_model_judges(home: Path, tmp_path: Path, prefine: Call) -> None:
+    brief = [word for key, value in BRIEF.items() for word in ("--set", f"training.{key}={value}")]
+    code, _, err = prefine(
+        "train", "reward", "--model", home / "model", "--data", home / "pairs.jsonl",
+        "--out", tmp_path / "reward", *brief,
+    )  # fmt: skip
+    assert code == 0, err
+    code, out, err = prefine(
+        "iterate", home / "pairs.jsonl", "--model", home / "model", "--out", tmp_path / "out",
+        "--judge", tmp_path / "reward" / "model", "--rounds", 1, "--responses", 3,
+        "--max-new-tokens", 6, *brief, "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    (told,) = json.loads(out)["rounds"]
+    assert told["pairs"] > told["prompts"], "all three responses to a prompt are compared"
