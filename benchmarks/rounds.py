@@ -3,7 +3,8 @@
 Policies learn from answers of their own, fresh ones in each round, or as many of the first model
 all at once; by the gold reward, by a coin, or by a reward model that learnt from noisy pairs. Every
 arm has as many judged answers and as many steps, and its rate from one grid, tuned on a seed of its
-own.
+own. A policy is worth what its answers are: their gold reward where they are grammatical, and
+nothing where not.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from prefine.training.config import RunConfig
 from prefine.training.run import train
 
 PROMPTS, HELD_OUT, ANSWERS, STEPS, BATCH, SAMPLES = 300, 200, 16, 72, 64, 4
-SEEDS, TUNING, RATES = range(5), 100, (3e-4, 1e-3, 3e-3)
+SEEDS, TUNING, RATES = range(5), 100, (3e-4, 1e-3, 3e-3, 1e-2)
 GOLD, COIN, LEARNT = "planted_rewards:gold", "planted_rewards:coin", "learnt"
 DPO: Mapping[str, Any] = {"objective": "dpo", "beta": 0.5}
 IPO: Mapping[str, Any] = {"objective": "ipo", "beta": 0.1}
@@ -77,9 +78,9 @@ def main() -> None:
         f"pairs in every arm; measured on {SAMPLES} answers to each of {HELD_OUT} other prompts",
         "rates": {"grid": RATES, "tuned on seed": TUNING, "chosen": rates},
         "arms": {name: _over_seeds(rows) for name, rows in found.items()},
-        "differences of gold": {
+        "differences of worth": {
             f"{one} - {other}": t_interval(
-                [a["gold"] - b["gold"] for a, b in zip(found[one], found[other], strict=True)]
+                [a["worth"] - b["worth"] for a, b in zip(found[one], found[other], strict=True)]
             ).to_json()
             for one, other in AGAINST.items()
         },
@@ -87,7 +88,7 @@ def main() -> None:
 
 
 def _best_rate(folder: Path, name: str) -> float:
-    return max(RATES, key=lambda rate: _arm(folder, name, rate, TUNING)["gold"])
+    return max(RATES, key=lambda rate: _arm(folder, name, rate, TUNING)["worth"])
 
 
 def _over_seeds(rows: list[dict[str, float]]) -> dict[str, Any]:
@@ -166,8 +167,9 @@ def _measure(model: str, seed: int) -> dict[str, float]:
     _, held_out, base = _world(seed)
     answers = ask("policy", model, held_out, SAMPLES, seed)
     nats, _ = divergence(answers, model, base)
-    found = {name: float(answers.measure(name).mean()) for name in ("gold", "validity", "length")}
-    return {**found, "kl": float(nats.mean())}
+    each = {name: answers.measure(name) for name in ("gold", "validity", "length")}
+    each["worth"] = each["gold"] * each["validity"]
+    return {**{name: float(of.mean()) for name, of in each.items()}, "kl": float(nats.mean())}
 
 
 if __name__ == "__main__":
