@@ -9,6 +9,7 @@ nothing where not.
 
 import argparse
 import json
+import math
 import platform
 import shutil
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 
 import torch
 
+from prefine.errors import NonFiniteError, RecordError
 from prefine.ledger.answers import ask, divergence
 from prefine.ledger.base_model import BRIEFLY, BaseSettings, base_model
 from prefine.ledger.demo_seed import noisy_pairs
@@ -88,7 +90,16 @@ def main() -> None:
 
 
 def _best_rate(folder: Path, name: str) -> float:
-    return max(RATES, key=lambda rate: _arm(folder, name, rate, TUNING)["worth"])
+    """The rate whose policy is worth most; one that answers in no language is not worth a thing."""
+
+    def worth(rate: float) -> float:
+        try:
+            return _arm(folder, name, rate, TUNING)["worth"]
+        except (RecordError, NonFiniteError) as broken:
+            print(broken, file=sys.stderr)
+            return -math.inf
+
+    return max(RATES, key=worth)
 
 
 def _over_seeds(rows: list[dict[str, float]]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Whether `stop_early` stops when it should: runs of DPO on the word world, whose truth is known.
 
 Every run goes on to its end and leaves a model at each evaluation, whose answers are measured
-against the truth; then the rule reads the run's metrics, as it would have done beside it. A run is
+against the truth; then each rule reads the run's metrics, as it would have done beside it. A run is
 worth what its answers are: their gold reward where they are grammatical, and nothing where not.
 """
 
@@ -27,7 +27,7 @@ from prefine.statistics import t_interval, wilson
 from prefine.storage import write_json
 from prefine.training.config import RunConfig
 from prefine.training.run import train
-from prefine.training.stop_early import StopRule
+from prefine.training.stop_rules import RULES
 
 PROMPTS, WATCHED, HELD_OUT, SAMPLES, BATCH, EVALUATIONS = 1_500, 200, 100, 4, 64, 20
 SEEDS, WINDOWS = range(5), (3, 5)
@@ -51,7 +51,8 @@ def main() -> None:
     torch.set_num_threads(1)
     runs = {name: [_run(args.folder, name, seed) for seed in SEEDS] for name in CASES}
     told = {
-        f"window {window}": {name: _told(found, window) for name, found in runs.items()}
+        f"by {by}, window {window}": {name: _told(of, by, window) for name, of in runs.items()}
+        for by in RULES
         for window in WINDOWS
     }
     write_json(args.out, {
@@ -65,11 +66,11 @@ def main() -> None:
     })  # fmt: skip
 
 
-def _told(runs: Sequence[Mapping[str, Any]], window: int) -> dict[str, Any]:
-    """What the rule did in the runs of a case, and what it was worth."""
+def _told(runs: Sequence[Mapping[str, Any]], by: str, window: int) -> dict[str, Any]:
+    """What a rule did in the runs of a case, and what it was worth."""
     end, best, gone, kept = [], [], [], []
     for run in runs:
-        rule = StopRule(window)
+        rule = RULES[by](window)
         rule.see_all(run["metrics"])
         worth = {int(step): value for step, value in run["worth"].items()}
         taken = worth[max(worth)] if rule.back_to is None else worth[rule.back_to]

@@ -17,7 +17,7 @@ from prefine.records import load
 from prefine.scores import Needs
 from prefine.training.config import parse
 from prefine.training.run import train
-from prefine.training.stop_early import StopRule
+from prefine.training.stop_rules import LikelihoodRule, LossRule
 
 TRAINING = {
     "use_cpu": True, "max_steps": 40, "logging_steps": 1, "eval_strategy": "steps",
@@ -47,23 +47,40 @@ def rows(held: list[tuple[float, float]], margins: list[float]) -> Iterator[dict
 def test_the_rule(
     held: list[tuple[float, float]], margins: list[float], alarm: int | None, back_to: int | None
 ) -> None:
-    rule = StopRule(3)
+    rule = LikelihoodRule(3)
     rule.see_all(rows(held, margins))
     assert (rule.alarm, rule.back_to) == (alarm, back_to)
 
 
 def test_the_first_alarm_stays() -> None:
-    rule = StopRule(2)
+    rule = LikelihoodRule(2)
     rule.see_all(rows([(3.0, 0.9), (2.0, 0.8), (1.0, 0.7)], [0, 1, 2]))
     assert (rule.alarm, rule.back_to) == (20, 10)
 
 
 def test_the_first_of_several_terms_is_watched() -> None:
-    rule = StopRule(2)
+    rule = LikelihoodRule(2)
     for n in (1, 2):
         rule.see({"step": n, "dpo/rewards/margins": float(n), "other/rewards/margins": -n})
         rule.see({"step": n, "eval_dpo/top_entropy": -n, "eval_dpo/top_mass": -n})
     assert rule.alarm == 2
+
+
+@pytest.mark.parametrize(
+    ("losses", "alarm", "back_to"),
+    [
+        ([0.7, 0.6, 0.5, 0.4], None, None),
+        ([0.7, 0.5, 0.6, 0.55], 4, 2),
+        ([0.7, 0.5, 0.6, 0.4, 0.45], None, None),  # a new low, and one evaluation after it
+        ([0.5, 0.5, 0.5], 3, 1),  # no lower is not lower
+        ([0.7, 0.5, 0.6, 0.55, 0.1], 4, 2),  # the first alarm stays
+    ],
+)
+def test_the_rule_of_the_loss(losses: list[float], alarm: int | None, back_to: int | None) -> None:
+    rule = LossRule(2)
+    rule.see_all({"step": n, "eval_loss": loss} for n, loss in enumerate(losses, 1))
+    rule.see({"step": 9, "loss": 0.0})  # of a step
+    assert (rule.alarm, rule.back_to) == (alarm, back_to)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +116,26 @@ def test_a_run_stops_and_gives_the_model_from_before(home: Path, tmp_path: Path)
     assert seen[-1]["eval_top_mass"] < seen[-2]["eval_top_mass"]
     assert seen[-1]["eval_top_entropy"] < seen[-2]["eval_top_entropy"]
     assert any("Stopped at step" in note for note in result.summary["notes"])
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("objective", ["dpo", "kto"])
+def test_a_run_stops_where_the_held_out_loss_is_least(
+    objective: str, home: Path, tmp_path: Path
+) -> None:
+    turned = tmp_path / "turned.jsonl"  # the more is learnt, the higher is the loss on these
+    swap = {"chosen": "rejected", "rejected": "chosen"}
+    pairs = map(json.loads, (home / "pairs.jsonl").read_text(encoding="utf-8").splitlines())
+    rows = [{swap.get(key, key): value for key, value in pair.items()} for pair in pairs]
+    turned.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    more = {"holdout": 0, "eval_data": str(turned), "stop_early": {"by": "loss", "window": 3}}
+    result = train(config(home, tmp_path / "run", objective=objective, **more), quiet=True)
+    stopped = result.summary["stopped"]
+    lines = (result.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    losses = {row["step"]: row["eval_loss"] for row in map(json.loads, lines) if "eval_loss" in row}
+    assert stopped["model_of_step"] == min(losses, key=lambda step: losses[step])
+    assert stopped["alarm"] == stopped["model_of_step"] + 6 == max(losses) < 40
+    assert any("has not come down" in note for note in result.summary["notes"])
 
 
 @pytest.mark.usefixtures("undrawn")

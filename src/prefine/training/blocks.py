@@ -61,13 +61,15 @@ class MixingConfig(Strict):
 
 
 class StopEarlyConfig(Strict):
-    """When a run has gone too far (see `training.stop_early`).
+    """When a run has gone too far (see `training.stop_rules`).
 
     Attributes:
-        window: Evaluations over which entropy and probability of the likeliest tokens must fall
-            while the margin grows.
+        by: What tells: `likelihood`, entropy and probability of the likeliest tokens, which fall
+            while the margin grows; or `loss`, that on held-out rows, which comes down no more.
+        window: Evaluations over which it must.
     """
 
+    by: Literal["likelihood", "loss"] = "likelihood"
     window: int = Field(default=5, ge=2)
 
 

@@ -165,7 +165,7 @@ def arguments(config: RunConfig, plan: Plan, quiet: bool) -> TrainingArguments:
             "training.eval_strategy: there is no held-out data. Set eval_data or holdout."
         )
     if config.stop_early is not None:
-        refuse_unwatched(plan.declared, plan.adapter.unit)
+        refuse_unwatched(config.stop_early, plan.declared, plan.adapter.unit)
         values |= stopping_arguments(values, config.training, config.stop_early.window)
     try:
         return TrainingArguments(

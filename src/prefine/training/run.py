@@ -1,5 +1,6 @@
 """One training run, from a configuration to a folder: what `prefine train` calls."""
 
+import math
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +29,8 @@ from prefine.training.progress import quieten, use_quiet_progress
 from prefine.training.reference import ModuleReference, Reference, choose_reference
 from prefine.training.rows import EncodedRows
 from prefine.training.shown import draw_shown
-from prefine.training.stop_early import StopEarly, StopRule, go_back
+from prefine.training.stop_early import StopEarly, go_back
+from prefine.training.stop_rules import RULES
 from prefine.training.trainer import PreferenceTrainer
 
 
@@ -112,7 +114,8 @@ def _run(
         print(f"skipped {name}: it was not written to the end", file=sys.stderr)
     if is_main() and resume:
         folder.cut_back(int(checkpoint.name.split("-")[-1]) if checkpoint else 0)
-    rule = None if plan.config.stop_early is None else StopRule(plan.config.stop_early.window)
+    stop = plan.config.stop_early
+    rule = None if stop is None else RULES[stop.by](stop.window)
     if rule is not None:
         rule.see_all(folder.metrics())  # of the part that was trained before
 
@@ -211,14 +214,20 @@ def _open(config: RunConfig, resume: bool) -> RunFolder:
 
 def _all_rows(data: RunData, args: TrainingArguments) -> Sequence[Mapping[str, Any]]:
     """Every row that will be scored under the reference, in a fixed order, none in memory."""
-    import math
-
-    epochs = math.ceil(args.num_train_epochs)
+    epochs = _epochs(len(data.train), args)
     once = [rows for rows in (data.held_out, _target(data)) if rows is not None]
     parts = [_Epoch(data.train, epoch) for epoch in range(epochs)]
     parts += [_Epoch(rows, 0) for rows in once]
     distinct = {part.key: part for part in parts}
     return ConcatDataset(list(distinct.values()))  # type: ignore[return-value]
+
+
+def _epochs(rows: int, args: TrainingArguments) -> int:
+    """How many epochs are begun, as transformers counts them: `max_steps` goes first."""
+    if args.max_steps <= 0:
+        return math.ceil(args.num_train_epochs)
+    batches = math.ceil(rows / (args.train_batch_size * args.world_size))
+    return math.ceil(args.max_steps / math.ceil(batches / args.gradient_accumulation_steps))
 
 
 def _target(data: RunData) -> EncodedRows | None:

@@ -1,13 +1,8 @@
-"""A run that has gone too far is stopped, and its model taken from before it did.
+"""A run that has gone too far is stopped, and its model taken from before it did."""
 
-The sign is that of arXiv:2410.11677: what the ten likeliest tokens hold of entropy and probability
-falls from evaluation to evaluation, while the margin on the training pairs still grows.
-"""
-
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate.utils import broadcast
 from transformers import TrainerCallback
@@ -15,68 +10,8 @@ from transformers import TrainerCallback
 from prefine.errors import ConfigError
 from prefine.objectives.declare import Spec
 from prefine.runs import CHECKPOINT, RunFolder
-
-SIGNALS = ("top_entropy", "top_mass")
-MARGIN = "rewards/margins"
-
-
-class StopRule:
-    """Reads rows of metrics, and says from which step the model must be taken.
-
-    Args:
-        window: Evaluations over which a signal must fall.
-
-    Attributes:
-        alarm: Step of the evaluation that gave the alarm, or None.
-        back_to: Step of the last evaluation before the signals fell, or None.
-
-    Example:
-        >>> rule = StopRule(2)
-        >>> for step, held in ((1, 0.9), (2, 0.8)):
-        ...     rule.see({"step": step, "rewards/margins": 0.1 * step})
-        ...     rule.see({"step": step, "eval_top_entropy": held, "eval_top_mass": held})
-        >>> rule.alarm, rule.back_to
-        (2, 1)
-    """
-
-    def __init__(self, window: int) -> None:
-        self.window = window
-        self.alarm: int | None = None
-        self.back_to: int | None = None
-        self._since: list[float] = []
-        self._steps: list[int] = []
-        self._seen: dict[str, list[float]] = {name: [] for name in (*SIGNALS, MARGIN)}
-
-    def see_all(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Take in rows of `metrics.jsonl`, in order."""
-        for row in rows:
-            self.see(row)
-
-    def see(self, row: Mapping[str, Any]) -> None:
-        """Take in a row of `metrics.jsonl`: of a step, or of an evaluation."""
-        if (margin := _named(row, MARGIN, "")) is not None:
-            self._since.append(margin)
-        held = [_named(row, name, "eval_") for name in SIGNALS]
-        if self.alarm is not None or None in held or not self._since:
-            return
-        self._steps.append(row["step"])
-        for name, value in zip(self._seen, (*held, np.mean(self._since)), strict=True):
-            self._seen[name].append(float(value))  # type: ignore[arg-type]
-        self._since = []
-        from prefine.evaluation.overoptimisation import stop_at  # brings scipy
-
-        *signals, margins = self._seen.values()
-        at = stop_at(signals, margins, window=self.window)
-        if at is not None:
-            self.alarm, self.back_to = row["step"], self._steps[at]
-
-    def told(self) -> str:
-        """Say what was found, for a person."""
-        return (
-            f"Stopped at step {self.alarm}: over the last {self.window} evaluations entropy and "
-            "probability of the likeliest tokens fell while the margin of the training pairs grew. "
-            f"The model is that of step {self.back_to}."
-        )
+from prefine.training.blocks import StopEarlyConfig
+from prefine.training.stop_rules import StopRule
 
 
 class StopEarly(TrainerCallback):
@@ -102,16 +37,16 @@ def go_back(trainer: Any, rule: StopRule, folder: RunFolder) -> bool:
     return found > 0
 
 
-def refuse_unwatched(declared: Spec, unit: str) -> None:
+def refuse_unwatched(config: StopEarlyConfig, declared: Spec, unit: str) -> None:
     """Refuse runs without the signals.
 
     Raises:
-        ConfigError: If there is no margin, or there are no tokens.
+        ConfigError: If there is no margin, or there are no tokens, and the rule reads them.
     """
-    if declared.data == "point" or unit != "nats":
+    if config.by == "likelihood" and (declared.data == "point" or unit != "nats"):
         raise ConfigError(
             "stop_early watches the margin and the likeliest tokens of a language model that is "
-            "trained on pairs or lists; this run has none. Remove it."
+            "trained on pairs or lists; this run has none. Set stop_early.by=loss, or remove it."
         )
 
 
@@ -150,12 +85,3 @@ def stopping_arguments(
             f"evaluations, {window + 1} checkpoints must be kept."
         )
     return {**wanted, "save_total_limit": kept}
-
-
-def _named(row: Mapping[str, Any], name: str, prefix: str) -> float | None:
-    """The value of a metric, of the first term where there are several."""
-    for key, value in row.items():
-        known = key.startswith(prefix) if prefix else not key.startswith("eval_")
-        if known and (key == prefix + name or key.endswith(f"/{name}")):
-            return value
-    return None
