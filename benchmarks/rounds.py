@@ -36,8 +36,8 @@ from prefine.training.run import train
 PROMPTS, HELD_OUT, ANSWERS, STEPS, BATCH, SAMPLES = 300, 200, 16, 72, 64, 4
 SEEDS, TUNING, RATES = range(5), 100, (3e-4, 1e-3, 3e-3, 1e-2)
 GOLD, COIN, LEARNT = "planted_rewards:gold", "planted_rewards:coin", "learnt"
-DPO: Mapping[str, Any] = {"objective": "dpo", "beta": 0.5}
-IPO: Mapping[str, Any] = {"objective": "ipo", "beta": 0.1}
+DPO: Mapping[str, Any] = {"objective": "dpo", "options": {"beta": 0.5}}
+IPO: Mapping[str, Any] = {"objective": "ipo", "options": {"tau": 0.1}}
 
 ARMS: Mapping[str, Mapping[str, Any]] = {
     "dpo, at once": {**DPO, "rounds": 1},
@@ -114,11 +114,11 @@ def _arm(folder: Path, name: str, rate: float, seed: int) -> dict[str, float]:
         print(f"{name}, rate {rate:g}, seed {seed}", file=sys.stderr, flush=True)
         training, _, model = _world(seed)
         arm = dict(ARMS[name])
-        rounds, beta, judge = arm.pop("rounds"), arm.pop("beta"), arm.pop("judge", GOLD)
+        rounds, options, judge = arm.pop("rounds"), arm.pop("options"), arm.pop("judge", GOLD)
         what = Rounds(
             model=model, rounds=rounds, responses=ANSWERS // rounds, seed=seed, max_new_tokens=32,
             settings={
-                "options": {"beta": beta},
+                "options": options,
                 "training": {
                     **BRIEFLY, "max_steps": STEPS // rounds, "learning_rate": rate,
                     "per_device_train_batch_size": BATCH,

@@ -22,9 +22,10 @@ from prefine.ledger.demo_seed import noisy_pairs
 from prefine.ledger.worlds import words
 from prefine.ledger.worlds.annotators import Comparison, shuffled
 from prefine.records import Records
+from prefine.report.canvas import SERIES, draw, on_white
 from prefine.runs import CHECKPOINT, RunFolder
 from prefine.statistics import t_interval, wilson
-from prefine.storage import write_json
+from prefine.storage import atomic_text, write_json
 from prefine.training.config import RunConfig
 from prefine.training.run import train
 from prefine.training.stop_rules import RULES
@@ -63,22 +64,23 @@ def main() -> None:
         f"measured on {SAMPLES} answers to each of {HELD_OUT} other prompts",
         "cases": {name: dict(case) for name, case in CASES.items()},
         "seeds": len(SEEDS), **told,
+        "worth of each step": {name: [run["worth"] for run in of] for name, of in runs.items()},
     })  # fmt: skip
+    with atomic_text(args.out.with_suffix(".svg")) as handle:
+        handle.write(on_white(_picture(runs)) + "\n")
 
 
 def _told(runs: Sequence[Mapping[str, Any]], by: str, window: int) -> dict[str, Any]:
     """What a rule did in the runs of a case, and what it was worth."""
     end, best, gone, kept = [], [], [], []
     for run in runs:
-        rule = RULES[by](window)
-        rule.see_all(run["metrics"])
-        worth = {int(step): value for step, value in run["worth"].items()}
-        taken = worth[max(worth)] if rule.back_to is None else worth[rule.back_to]
+        worth, step = _worth(run), _back_to(run, by, window)
+        taken = worth[max(worth) if step is None else step]
         end.append(taken - worth[max(worth)])
         best.append(taken - max(worth.values()))
         kept.append(worth[max(worth)] - worth[0])
-        if rule.back_to is not None:
-            gone.append(taken - worth[max(worth)] > 0)
+        if step is not None:
+            gone.append(taken > worth[max(worth)])
     return {
         "alarms": wilson(len(gone), len(runs)).to_json(),
         "alarms after which the end was worse": sum(gone),
@@ -86,6 +88,40 @@ def _told(runs: Sequence[Mapping[str, Any]], by: str, window: int) -> dict[str, 
         "worth taken less that of the end": t_interval(end).to_json(),
         "worth taken less that of the best": t_interval(best).to_json(),
     }
+
+
+def _worth(run: Mapping[str, Any]) -> dict[int, float]:
+    return {int(step): value for step, value in run["worth"].items()}
+
+
+def _back_to(run: Mapping[str, Any], by: str, window: int) -> int | None:
+    """The step from which a rule would have taken the model; None if it gave no alarm."""
+    rule = RULES[by](window)
+    rule.see_all(run["metrics"])
+    return rule.back_to
+
+
+def _picture(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """A panel for each case: what every run is worth over its steps, and what the rules take."""
+    marks = {"loss": ("o", SERIES[0]), "likelihood": ("^", SERIES[1])}
+
+    def paint(panels: Any) -> None:
+        for axes, (name, of) in zip(panels, runs.items(), strict=True):
+            for run in of:
+                worth = _worth(run)
+                axes.plot(list(worth), list(worth.values()), color=SERIES[4], linewidth=1)
+            for by, (mark, colour) in marks.items():
+                took = [(_back_to(run, by, WINDOWS[-1]), _worth(run)) for run in of]
+                points = [(step, worth[step]) for step, worth in took if step is not None]
+                label = f"taken by {by}, {len(points)} of {len(of)} runs"
+                axes.plot(*zip(*points, strict=True) if points else ([], []), mark, color=colour,
+                          markersize=5, label=label)  # fmt: skip
+            axes.set_title(name, loc="left")
+            axes.set(ylabel="worth")
+            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        panels[-1].set_xlabel("step")
+
+    return draw(paint, width=7.2, height=8.0, panels=len(runs))
 
 
 def _run(folder: Path, name: str, seed: int) -> dict[str, Any]:

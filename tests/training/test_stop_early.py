@@ -94,7 +94,8 @@ def config(home: Path, out: Path, **more: Any) -> Any:
     training = TRAINING | more.pop("training", {})
     given = {
         "objective": "dpo", "model": str(home / "model"), "data": str(home / "pairs.jsonl"),
-        "out": str(out), "holdout": 0.25, "stop_early": {"window": 2}, "training": training,
+        "out": str(out), "holdout": 0.25, "training": training,
+        "stop_early": {"by": "likelihood", "window": 2},
     }  # fmt: skip
     return parse({**given, **more})
 
@@ -160,7 +161,7 @@ def test_adapters_and_states_go_back_too(home: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("undrawn")
 def test_without_an_alarm_nothing_changes(home: Path, tmp_path: Path) -> None:
     calm = {"max_steps": 4, "learning_rate": 1e-6}
-    stop = {"window": 5}  # and two evaluations
+    stop = {"by": "likelihood", "window": 5}  # and two evaluations
     result = train(config(home, tmp_path / "run", training=calm, stop_early=stop), quiet=True)
     assert "stopped" not in result.summary
     assert result.summary["steps"] == 4

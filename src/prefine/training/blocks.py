@@ -64,12 +64,12 @@ class StopEarlyConfig(Strict):
     """When a run has gone too far (see `training.stop_rules`).
 
     Attributes:
-        by: What tells: `likelihood`, entropy and probability of the likeliest tokens, which fall
-            while the margin grows; or `loss`, that on held-out rows, which comes down no more.
+        by: What tells: `loss`, that on held-out rows, which comes down no more; or `likelihood`,
+            entropy and probability of the likeliest tokens, which fall while the margin grows.
         window: Evaluations over which it must.
     """
 
-    by: Literal["likelihood", "loss"] = "likelihood"
+    by: Literal["loss", "likelihood"] = "loss"
     window: int = Field(default=5, ge=2)
 
 

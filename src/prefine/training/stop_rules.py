@@ -1,9 +1,9 @@
 """Signs, in a run's metrics, that it has gone too far; and from which step to take the model.
 
-`LikelihoodRule` needs no labels that training did not see: what the ten likeliest tokens hold of
-entropy and probability falls from evaluation to evaluation, while the margin on the training pairs
-still grows (arXiv:2410.11677). `LossRule` is the old way: the loss on held-out rows has not come
-down for a while.
+`LossRule`: the loss on held-out rows has not come down for a while. `LikelihoodRule` looks at no
+labels but those of training: what the ten likeliest tokens hold of entropy and probability falls
+from evaluation to evaluation, while the margin on the training pairs still grows
+(arXiv:2410.11677).
 """
 
 from abc import ABC, abstractmethod
@@ -120,7 +120,7 @@ class LossRule(StopRule):
             self.alarm, self.back_to = row["step"], least
 
 
-RULES: Mapping[str, type[StopRule]] = {"likelihood": LikelihoodRule, "loss": LossRule}
+RULES: Mapping[str, type[StopRule]] = {"loss": LossRule, "likelihood": LikelihoodRule}
 """`stop_early.by` -> the rule."""
 
 
