@@ -40,6 +40,7 @@ HOW_TO: dict[str, tuple[str, ...]] = {
     ),
     "how-to/real-data.md": (),
     "how-to/resume.md": (),
+    "how-to/sample-and-search.md": (),
     "../README.md": (),
 }
 """Page -> what a reader has done before: runs in `out`, or `pictures` for a model that draws."""
@@ -52,6 +53,7 @@ WRITTEN = {
     "how-to/own-objective.md": ("out/capped/report.html",),
     "how-to/read-a-run.md": ("out/compare.html",),
     "how-to/resume.md": ("out/again/model",),
+    "how-to/sample-and-search.md": ("out/cool/records.jsonl", "out/found/records.jsonl"),
 }
 """Page -> what must have come of its blocks."""
 
