@@ -28,6 +28,7 @@ from prefine.cli import (
     iterate,
     ledger,
     push,
+    sami,
     serve,
     train,
 )
@@ -55,6 +56,7 @@ app.command()(diagnose.diagnose)
 app.command()(compare.compare)
 app.command()(compare_objectives.compare_objectives)
 app.command()(iterate.iterate)
+app.command()(sami.sami)
 app.command()(bench.bench)
 app.command()(export.export)
 app.command()(combine.combine)

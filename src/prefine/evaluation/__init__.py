@@ -5,6 +5,7 @@ from prefine.evaluation.ceiling import flip_loss, idealised_accuracy, idealised_
 from prefine.evaluation.credit import Stretch, credit_report, stretches, token_credit
 from prefine.evaluation.drift import Drift, value_drift, value_gap
 from prefine.evaluation.factors import RunTable, read_runs
+from prefine.evaluation.grids import grid_measures
 from prefine.evaluation.groups import Groups, by_group
 from prefine.evaluation.overoptimisation import (
     Overoptimisation,
@@ -40,6 +41,7 @@ __all__ = [
     "credit_report",
     "fit_overoptimisation",
     "flip_loss",
+    "grid_measures",
     "idealised_accuracy",
     "idealised_gap",
     "length_correlation",
