@@ -227,7 +227,7 @@ COMPARED = {
 def numbers_page() -> str:
     from prefine.audit import measures
     from prefine.bench.table import MEANINGS as BENCH
-    from prefine.evaluation import ranking, reward
+    from prefine.evaluation import grids, ranking, reward
     from prefine.ledger.demo_report import MEANINGS as DEMO
     from prefine.ledger.demo_report import NUMBERS
     from prefine.training.report import MORE_MEANINGS
@@ -244,6 +244,7 @@ def numbers_page() -> str:
         "Reward models": reward.MEANINGS,
         "Policies": ranking.MEANINGS,
         "Lists, single responses and denoising": MORE_MEANINGS,
+        "Grids of instructions and responses": grids.MEANINGS,
         "Comparisons": measures.MEANINGS | COMPARED,
         "The demo": {name: DEMO.get(name, "") for name in NUMBERS},
         "The benchmark": BENCH,

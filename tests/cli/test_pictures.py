@@ -73,3 +73,26 @@ def test_presets_are_listed_and_shown() -> None:
     assert "options.beta=5000.0" in shown
     assert "The objective is dpo" in shown
     assert json.loads(prefine("train", "flow_dpo", "--list", "--json").stdout)["objective"] == "dpo"
+
+
+def test_captions_may_be_those_of_records(model: str, tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    prefine("generate", model, "--prompt", "a red disk", "--steps", "1", "--out", str(first))
+    words = ("generate", model, "--prompts", str(first / "records.jsonl"), "--steps", "1")
+    done = prefine(*words, "--out", str(tmp_path / "again"))
+    assert done.exit_code == 0, done.exception
+    assert load(tmp_path / "again" / "records.jsonl")[0].context[0].text == "a red disk"
+    shown = tmp_path / "shown.jsonl"
+    parts = [{"type": "text", "text": "like"}, {"type": "image", "uri": "first/00000-00.png"}]
+    row = {"schema": "prefine/1", "id": "r", "source": {"name": "s"}, "judgments": [],
+           "context": [{"role": "user", "content": parts}], "candidates": []}  # fmt: skip
+    shown.write_text(json.dumps(row), encoding="utf-8")
+    words = ("generate", model, "--prompts", str(shown), "--out", str(tmp_path / "shown"))
+    assert "holds more than text" in str(prefine(*words).exception)
+
+
+@pytest.mark.parametrize("option", [("--temperature", "1"), ("--beams", "2"), ("--resume",)])
+def test_what_only_text_has_is_refused(option: tuple[str, ...], model: str, tmp_path: Path) -> None:
+    done = prefine("generate", model, "--prompt", "a", "--out", str(tmp_path / "out"), *option)
+    assert isinstance(done.exception, ConfigError)
+    assert f"{option[0]}: {model} draws pictures" in str(done.exception)

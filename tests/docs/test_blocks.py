@@ -29,6 +29,7 @@ HOW_TO: dict[str, tuple[str, ...]] = {
     "how-to/coming-from-trl.md": (),
     "how-to/curate.md": (),
     "how-to/fit-memory.md": (),
+    "how-to/iterate.md": (),
     "how-to/leave-the-house.md": ("dpo", "lora", "reward"),
     "how-to/many-devices.md": (),
     "how-to/own-format.md": (),
@@ -40,6 +41,7 @@ HOW_TO: dict[str, tuple[str, ...]] = {
     ),
     "how-to/real-data.md": (),
     "how-to/resume.md": (),
+    "how-to/sample-and-search.md": (),
     "../README.md": (),
 }
 """Page -> what a reader has done before: runs in `out`, or `pictures` for a model that draws."""
@@ -47,11 +49,13 @@ HOW_TO: dict[str, tuple[str, ...]] = {
 WRITTEN = {
     "how-to/coming-from-trl.md": ("out/trl/model",),
     "how-to/curate.md": ("goals.jsonl", "shots.jsonl", "edits.jsonl", "out/salt/model"),
+    "how-to/iterate.md": ("out/principles/3-train-1/done.json", "out/by-hand/model"),
     "how-to/leave-the-house.md": ("exported/policy", "exported/merged", "exported/reward"),
     "how-to/own-format.md": ("pairs.jsonl", "ranked.jsonl"),
     "how-to/own-objective.md": ("out/capped/report.html",),
     "how-to/read-a-run.md": ("out/compare.html",),
     "how-to/resume.md": ("out/again/model",),
+    "how-to/sample-and-search.md": ("out/cool/records.jsonl", "out/found/records.jsonl"),
 }
 """Page -> what must have come of its blocks."""
 

@@ -14,7 +14,7 @@ from tests.start import write_start
 
 from prefine.audit import measures
 from prefine.bench.table import HEADER
-from prefine.evaluation import ranking, reward
+from prefine.evaluation import grids, ranking, reward
 from prefine.ledger.demo_report import NUMBERS
 from prefine.objectives import registry
 from prefine.report.panels import HELD_OUT, PANELS
@@ -75,7 +75,7 @@ def test_metrics_of_a_step_are_explained(explained: set[str]):
 
 
 def test_numbers_of_evaluations_are_explained(explained: set[str]):
-    names = {*reward.MEANINGS, *ranking.MEANINGS, *measures.MEANINGS, *NUMBERS}
+    names = {*reward.MEANINGS, *grids.MEANINGS, *ranking.MEANINGS, *measures.MEANINGS, *NUMBERS}
     assert names - explained == set()
 
 

@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prefine.evaluation.grids import MEANINGS as OF_GRIDS
+from prefine.evaluation.grids import grid_measures
+
 Row = Mapping[str, Any]
 Floats = NDArray[np.float64]
 
@@ -20,6 +23,7 @@ MEANINGS = {
     "log_prob_per_token": "log-probability of a token of the first response, nats",
     "label_accuracy": "what is liked gained against the reference, what is not lost",
     "best_is_first": "the best response of a list gained most",
+    **OF_GRIDS,
 }
 """What a measure is, of one row."""
 
@@ -43,6 +47,10 @@ def measures(rows: Sequence[Row], unit: str) -> dict[str, Floats]:
         found = _of_pairs(rows, unit)
     elif rows[0]["roles"][0] == "response":
         found = _of_points(rows)
+    elif rows[0]["roles"][0].startswith("cell_"):
+        cells = len(rows[0]["roles"])
+        scores, lengths = (_numbers(rows, name, cells) for name in ("scores", "length"))
+        found = dict(grid_measures(scores, lengths))
     else:
         found = _of_lists(rows)
     return {name: values for name, values in found.items() if not np.isnan(values).all()}

@@ -21,12 +21,14 @@ from prefine.cli import (
     diagnose,
     doctor,
     evaluate,
+    evaluate_factors,
     evaluate_policies,
     export,
     generate,
     iterate,
     ledger,
     push,
+    sami,
     serve,
     train,
 )
@@ -46,6 +48,7 @@ app.add_typer(evaluate.app, name="evaluate")
 evaluate.app.command()(evaluate_policies.overoptimisation)
 evaluate.app.command()(evaluate_policies.drift)
 evaluate.app.command()(evaluate_policies.selection)
+evaluate.app.command()(evaluate_factors.factors)
 app.command()(train.train)
 app.command()(demo.demo)
 app.command()(generate.generate)
@@ -53,6 +56,7 @@ app.command()(diagnose.diagnose)
 app.command()(compare.compare)
 app.command()(compare_objectives.compare_objectives)
 app.command()(iterate.iterate)
+app.command()(sami.sami)
 app.command()(bench.bench)
 app.command()(export.export)
 app.command()(combine.combine)

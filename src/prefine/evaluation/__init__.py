@@ -4,6 +4,8 @@ from prefine.evaluation.calibration import Bin, best_temperature, calibration, r
 from prefine.evaluation.ceiling import flip_loss, idealised_accuracy, idealised_gap
 from prefine.evaluation.credit import Stretch, credit_report, stretches, token_credit
 from prefine.evaluation.drift import Drift, value_drift, value_gap
+from prefine.evaluation.factors import RunTable, read_runs
+from prefine.evaluation.grids import grid_measures
 from prefine.evaluation.groups import Groups, by_group
 from prefine.evaluation.overoptimisation import (
     Overoptimisation,
@@ -30,6 +32,7 @@ __all__ = [
     "Groups",
     "MarginSplit",
     "Overoptimisation",
+    "RunTable",
     "Stretch",
     "best_temperature",
     "best_tie_threshold",
@@ -38,6 +41,7 @@ __all__ = [
     "credit_report",
     "fit_overoptimisation",
     "flip_loss",
+    "grid_measures",
     "idealised_accuracy",
     "idealised_gap",
     "length_correlation",
@@ -45,6 +49,7 @@ __all__ = [
     "pair_accuracy",
     "ranking_accuracy",
     "ranking_report",
+    "read_runs",
     "reliability",
     "reward_report",
     "scaffolding_report",

@@ -7,11 +7,12 @@ from torch import Tensor
 from prefine.errors import ObjectiveError
 from prefine.objectives.declare import objective
 from prefine.objectives.links import per_unit
-from prefine.scores import Scores, Term
+from prefine.scores import Needs, Scores, Term
 
 
 @objective(
     "list",
+    needs=Needs(roles=frozenset({"grid"})),
     formula="-1/2 mean over i of [log softmax over j of S_ij + log softmax over j of S_ji] at "
     "j = i, S_ij = lbar of response j under instruction i",
 )
@@ -28,8 +29,9 @@ def grid_contrast(scores: Scores) -> Tensor:
     with.
 
     Args:
-        scores: Grids: response `i * C + j` of a row is response j under instruction i, nats. See
-            `grid_term` for a trainer.
+        scores: Grids: response `i * C + j` of a row is response j under instruction i, nats. The
+            trainer makes them of records with the tags `grid` and `instruction`; see `grid_term`
+            for rows of one's own.
 
     Returns:
         [B] loss per grid, nats.

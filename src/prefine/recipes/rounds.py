@@ -16,6 +16,7 @@ from prefine.protocols import Comparison
 from prefine.recipes.own_words import first_of_each_prompt
 from prefine.recipes.policy_numbers import judge_of
 from prefine.recipes.stages import Stage, run_stages
+from prefine.recipes.whole import whole_model
 from prefine.records import Judgment, Rater, Record, Records
 from prefine.sampling import LanguageSampler
 from prefine.storage import write_json
@@ -232,6 +233,6 @@ def _training(rounds: Rounds, n: int) -> Any:
             "rows": {"votes": votes, "pairs": "all"},
         }  # fmt: skip
         result = train(parse(config), quiet=True)
-        return records, str(result.folder / "model")
+        return records, whole_model(result.folder, folder / "merged")
 
     return run

@@ -7,13 +7,12 @@ own instruction than under the others. No preferences, no demonstrations.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from prefine.errors import ConfigError
-from prefine.objectives.grid import cell_role
-from prefine.records import Candidate, Record
+from prefine.records import Candidate, Record, View
+from prefine.records.grids import grid_row
 from prefine.records.table import view_schema, write_table
-from prefine.records.views import View, prompt_json, response_json
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -97,19 +96,5 @@ def grid_view(grids: Sequence[Grid[Record, Candidate]]) -> View:
     Returns:
         A view of lists, whose items have the roles of `prefine.objectives.grid.grid_term`.
     """
-    rows = write_table((_row(grid) for grid in grids), view_schema())
+    rows = write_table((grid_row(one.prompts, one.responses) for one in grids), view_schema())
     return View("list", rows, (), (), {}, {"kind": "grid"})
-
-
-def _row(grid: Grid[Record, Candidate]) -> dict[str, Any]:
-    places = range(len(grid.prompts))
-    items = [{"prompt": i, "response": j, "role": cell_role(i, j)} for i in places for j in places]
-    first = grid.prompts[0]
-    return {
-        "record": first.id, "cluster": first.cluster,
-        "prompts": [prompt_json(prompt) for prompt in grid.prompts],
-        "responses": [response_json(response) for response in grid.responses],
-        "items": items, "utility": [None] * len(items), "label": [None] * len(items),
-        "prob": None, "tie": False, "margin": None, "weight": 1.0, "aspect": "none",
-        "rater": -1, "principal": -1, "tags": "{}",
-    }  # fmt: skip

@@ -104,7 +104,8 @@ class Candidate:
         messages: Usually one assistant message; more for several turns or tool use.
         origin: How it came to be, or None if nothing is known.
         steps: Its steps, with labels, for stepwise supervision.
-        stats: Numbers about it: n_tokens, n_chars, logp_ref, logp_policy, cost ...
+        stats: Numbers about it: n_tokens, n_chars, logp_ref, logp_policy, cost, and of a drawn one
+            log_prob (under what drew it, nats) and finished (0 where it was cut off) ...
         gold: Known-correct flag or grade of a benchmark.
     """
 

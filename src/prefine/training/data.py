@@ -10,7 +10,15 @@ from prefine.objectives.declare import Spec
 from prefine.protocols import Adapter, Prepared
 from prefine.runs import EVAL_REJECTS, REJECTS, TARGET_REJECTS
 from prefine.training.config import DataConfig, RunConfig
-from prefine.training.fit import MARGINS, keep_fed, refuse_empty, refuse_idle, refuse_unread
+from prefine.training.fit import (
+    GRID,
+    MARGINS,
+    keep_fed,
+    made_of_kind,
+    refuse_empty,
+    refuse_idle,
+    refuse_unread,
+)
 from prefine.training.mixing import Sources
 from prefine.training.rows import EncodedRows
 
@@ -172,7 +180,11 @@ def make_view(records: Any, declared: Spec, options: DataConfig, *, name: str, s
         view = _caption_view(records, declared, options, seed)
     elif imitate:
         view = records.points(threshold=options.threshold, keep="desirable", aspect=options.aspect)
-    elif declared.data == "pair" or MARGINS in declared.needs.roles:
+    elif made_of_kind(declared) == GRID:
+        from prefine.records.grids import grids
+
+        view = grids(records)
+    elif made_of_kind(declared) == "pair":
         view = records.pairs(
             how=options.pairs,
             votes=options.votes,
@@ -185,7 +197,7 @@ def make_view(records: Any, declared: Spec, options: DataConfig, *, name: str, s
         view = records.lists(aspect=options.aspect)
     else:
         view = records.points(threshold=options.threshold, aspect=options.aspect)
-    what = "pair" if MARGINS in declared.needs.roles else declared.data
+    what = made_of_kind(declared)
     refuse_empty(view, records, options, "response to imitate" if imitate else what)
     view = keep_fed(view, records, declared, options, name)
     refuse_unread(view, declared, options)

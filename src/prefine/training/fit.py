@@ -17,10 +17,14 @@ SOFT_FIELDS = ("prob", "margin", "tie")
 MARGINS = "margins"
 """Role of an objective that takes pairs and pairs of margins, which are made of pairs."""
 
+GRID = "grid"
+"""Role of an objective that takes responses under several prompts, which records with tags make."""
+
 READ_BY = {
     "pair": ("pairs", "votes", "ties", "aspect", "min_gap", "instructions"),
     "list": ("aspect",),
     "point": ("threshold", "aspect"),
+    "grid": (),
 }
 """Kind of row -> which options of `rows` shape it."""
 
@@ -39,20 +43,28 @@ def refuse_idle(options: DataConfig, declared: Spec) -> None:
         ConfigError: If an option of `rows` is set that this kind of row does not depend on.
     """
     shaping = {name for names in READ_BY.values() for name in names}
-    made_of = "pair" if MARGINS in declared.needs.roles else declared.data
+    made_of = made_of_kind(declared)
     for name in sorted(shaping - set(READ_BY[made_of])):
         default = DataConfig.model_fields[name].default
         if getattr(options, name) != default:
             kinds = [kind for kind, names in READ_BY.items() if name in names]
+            takes = GRID if made_of == GRID else declared.data
             raise ConfigError(
                 f"rows.{name} shapes {' and '.join(kinds)} rows, but this objective takes "
-                f"{declared.data} rows, so the option would do nothing. Remove it."
+                f"{takes} rows, so the option would do nothing. Remove it."
             )
     if options.ties == "keep" and "tie" not in declared.needs.fields:
         raise ConfigError(
             "rows.ties=keep: this objective does not read ties, so they would be dropped. Choose "
             "one that does (dpo_ties, reward with options.ties), or remove the option."
         )
+
+
+def made_of_kind(declared: Spec) -> str:
+    """Return what the rows of an objective are made of: `pair`, `list`, `point` or `grid`."""
+    if GRID in declared.needs.roles:
+        return GRID
+    return "pair" if MARGINS in declared.needs.roles else declared.data
 
 
 def refuse_empty(view: Any, records: Any, options: DataConfig, what: str) -> None:

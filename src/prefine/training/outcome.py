@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prefine.evaluation.grids import grid_measures
 from prefine.evaluation.ranking import ranking_report
 from prefine.evaluation.reward import reward_report
 from prefine.models.score import score_rows
 from prefine.protocols import Batch, Draw
 from prefine.scores import ItemScores, Needs
 from prefine.statistics import Stat, cluster_bootstrap
+from prefine.training.fit import GRID
 from prefine.training.shown import Shown, draw_shown
 
 if TYPE_CHECKING:
@@ -67,6 +69,8 @@ def evaluate_run(
         metrics = reward_report(view_rows, [pair[:2] for pair in scores])
     elif plan.declared.data == "pair":
         metrics = _policy_metrics(view_rows, rows, scores, reference)
+    elif GRID in plan.declared.needs.roles:
+        metrics = _of_grids(rows, scores)
     else:
         metrics = _likelihood(rows, scores, reference)
     return Outcome(metrics, rows, scores, reference, shown)
@@ -128,6 +132,13 @@ def _likelihood(
     if rows[0]["roles"][0] != "response":  # lists: the other items are rivals
         metrics["best_is_first"] = cluster_bootstrap(_best_first(scores, reference), clusters)
     return metrics
+
+
+def _of_grids(rows: Sequence[Row], scores: Sequence[Sequence[float]]) -> dict[str, Stat]:
+    lengths = [[float(mask.sum()) for mask in row["mask"]] for row in rows]
+    clusters = [str(row["cluster"]) for row in rows]
+    found = grid_measures(scores, lengths)
+    return {name: cluster_bootstrap(values, clusters) for name, values in found.items()}
 
 
 def _labels(rows: Sequence[Row]) -> NDArray[np.bool_] | None:

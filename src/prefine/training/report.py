@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prefine.evaluation.calibration import reliability
+from prefine.evaluation.grids import MEANINGS as OF_GRIDS
 from prefine.evaluation.ranking import MEANINGS
 from prefine.report.html import render
 from prefine.report.run import run_report
@@ -42,7 +43,7 @@ def run_facts(plan: "Plan", summary: dict[str, Any], outcome: "Outcome") -> dict
         "metrics": plan.folder.metrics(),
         "sample": plan.data.sample,
         "config": plan.folder.config_file.read_text(encoding="utf-8"),
-        "meanings": {**MEANINGS, **MORE_MEANINGS},
+        "meanings": {**MEANINGS, **MORE_MEANINGS, **OF_GRIDS},
         "samples": [
             _sample(plan, row, scores)
             for row, scores in zip(outcome.rows[:SAMPLES], outcome.scores, strict=False)
