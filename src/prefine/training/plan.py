@@ -21,6 +21,7 @@ from prefine.objectives.rationale import rationale_likelihood
 from prefine.records.rationales import RATIONALE
 from prefine.runs import RunFolder
 from prefine.scores import Term
+from prefine.training.chasing import ABOUT, add_twin, chased_formula, refuse_chase
 from prefine.training.config import DenoisingConfig, RunConfig
 from prefine.training.data import RunData, load_data
 from prefine.training.distributed import main_first, uses_fsdp
@@ -68,6 +69,8 @@ class Plan:
     @property
     def formula(self) -> str:
         """The loss of a row."""
+        if self.config.chase is not None:
+            return chased_formula(self.objective, self.config.chase)
         terms = as_terms(self.terms)
         if len(terms) == 1:
             return self.declared.formula
@@ -106,6 +109,8 @@ def prepare(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Pla
         _check_rationale(config, declared, name)
         tokenizer = load_tokenizer(config.model, config.revision)
         adapter = _adapter(config, name, tokenizer, progress=not quiet)
+    if config.chase is not None:
+        refuse_chase(config, objective, declared, adapter)
     with main_first():
         data = load_data(config, declared, adapter, name=name)
     learnt = _from_data(objective, config.options, declared, data)
@@ -123,6 +128,9 @@ def prepare(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Pla
         model = load_policy(config.model, dtype=config.dtype, revision=config.revision)
     if config.lora is not None:
         model = _with_lora(model, config, adapter)
+    if config.chase is not None:
+        model = add_twin(model)
+        data.notes.append(ABOUT)
     if config.head_only:
         _check_head_only(config, adapter)
         freeze_trunk(model)

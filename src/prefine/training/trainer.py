@@ -271,7 +271,7 @@ class PreferenceTrainer(Trainer):
             if self.specs[t].coupled and "coupled" in inputs:
                 total_loss = total_loss + term.coefficient * self._replayed(inputs, t, scores)
                 continue
-            losses = term.objective(scores)
+            losses = self._losses(t, scores)
             share = self._weighted(scores, losses, inputs, term)
             if num_items_in_batch is None:  # evaluation: a mean over this batch alone
                 total, scale = weight_of(scores).sum(), 1.0
@@ -284,6 +284,10 @@ class PreferenceTrainer(Trainer):
             partial(refuse_infinite_loss, records=inputs["records"], step=self.state.global_step),
         )
         return (total_loss, {}) if return_outputs else total_loss
+
+    def _losses(self, t: int, scores: Scores) -> Tensor:
+        """[B] what term `t` minimises."""
+        return self.terms[t].objective(scores)
 
     def _weighted(self, scores: Scores, losses: Tensor, batch: Batch, term: Term) -> Tensor:
         weight, count = weight_of(scores), len(batch["index"])
@@ -399,7 +403,8 @@ class PreferenceTrainer(Trainer):
         if self.needs.others:
             raise ObjectiveError(
                 f"The objective compares the policy with {', '.join(sorted(self.needs.others))}, "
-                "which learns beside it. This trainer trains one policy: see prefine.recipes.chase."
+                "which learns beside it. This trainer trains one policy: give the plain objective "
+                "with a `chase` block, or see prefine.recipes.chase."
             )
         if self.needs.vector and self.adapter.unit == "nats":
             raise ObjectiveError("The objective reads a vector output, which this adapter has not.")
