@@ -19,12 +19,13 @@ from prefine.objectives import dpo
 from prefine.recipes import chase
 from prefine.scores import ItemScores, Needs, Scores, Term
 from prefine.training.blocks import ChaseConfig
-from prefine.training.chasing import ADAPTERS, ChasingTrainer, Roles, add_twin, sides_of
+from prefine.training.chasing import ChasingTrainer, Roles
 from prefine.training.config import RunConfig
 from prefine.training.reference import AdapterOff
 from prefine.training.rows import EncodedRows
 from prefine.training.run import train
 from prefine.training.terms import term_rows
+from prefine.training.twin import ADAPTERS, add_twin, sides_of
 
 Rows = Callable[..., list[dict[str, Any]]]
 Make = Callable[..., ChasingTrainer]
@@ -233,7 +234,8 @@ def test_held_out_rows_are_scored_by_the_fast_side(chasing_trainer: Make, token_
         found[made.roles.fast] = made.evaluate(held_out)["eval_loss"]
         made._use(made.roles.fast)
         batch = made.adapter.collate([{**row, "absent": False} for row in rows])
-        scores = term_rows(batch, made.terms[0], *made.scores(made.policy, batch))
+        with torch.no_grad():
+            scores = term_rows(batch, made.terms[0], *made.scores(made.policy, batch))
         assert found[made.roles.fast] == pytest.approx(float(dpo(scores, beta=0.5).mean()))
     assert found[0] != found[1]
 

@@ -21,7 +21,6 @@ from prefine.objectives.rationale import rationale_likelihood
 from prefine.records.rationales import RATIONALE
 from prefine.runs import RunFolder
 from prefine.scores import Term
-from prefine.training.chasing import ABOUT, add_twin, chased_formula, refuse_chase
 from prefine.training.config import DenoisingConfig, RunConfig
 from prefine.training.data import RunData, load_data
 from prefine.training.distributed import main_first, uses_fsdp
@@ -29,6 +28,7 @@ from prefine.training.features import freeze_trunk
 from prefine.training.pictures import picture_parts, refuse_nats, refuse_pictures
 from prefine.training.stop_early import refuse_unwatched, stopping_arguments
 from prefine.training.terms import as_terms
+from prefine.training.twin import ABOUT, add_twin, chased_formula, refuse_chase
 
 DEFAULT_RATES = {"sft": 2e-5, "reward": 1e-5, "policy": 1e-6, "pictures": 1e-5}
 LORA_FACTOR = 10
