@@ -44,6 +44,8 @@ def test_two_domains_are_learnt_and_combined(
         assert [row["chase/slow_loss"] for row in steps[:1]] == pytest.approx([0.6931], abs=1e-3)
         assert [row["step"] for row in steps] == [1, 2, 3, 4]
     runs = [str(tmp_path / data.stem) for data in domains]
+    code, _, err = prefine("diagnose", runs[0], "--json")
+    assert code in (0, 1), err
     combined = ["combine", *runs, "--data", str(home / "pairs.jsonl"), "--out"]
     code, text, err = prefine(*combined, str(tmp_path / "both"), "--parts", "4", "--json")
     assert code == 0, err

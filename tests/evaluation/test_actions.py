@@ -101,6 +101,19 @@ def test_labels_and_the_winner_are_read(tutoring: Record) -> None:
     assert found.right == tutoring.judgments[0].winner
 
 
+def test_who_won_and_lost_is_not_the_best(tutoring: Record) -> None:
+    labels = [j for j in tutoring.judgments if j.kind == "signal"]
+    steps = [("question", "hint"), ("hint", "answer")]
+    chain = [
+        Judgment(f"p{n}", "pair", names, RULE, winner=names[0]) for n, names in enumerate(steps)
+    ]
+    found = actions_of(changed(tutoring, [*chain, *labels]))
+    assert found is not None
+    assert found.right == "question"
+    circle = Judgment("p2", "pair", ("answer", "question"), RULE, winner="answer")
+    assert actions_of(changed(tutoring, [*chain, circle, *labels])) is None
+
+
 def test_turns_that_say_too_little(tutoring: Record) -> None:
     verdicts = [j for j in tutoring.judgments if j.kind == "pair"]
     labels = [j for j in tutoring.judgments if j.kind == "signal"]
