@@ -34,7 +34,8 @@ from prefine.training.later import Later
 from prefine.training.metrics import ERRORS, Sums, add_sums, beta_of, finish, metric_sums
 from prefine.training.mixing import Mixing, refuse_mixing
 from prefine.training.moving_reference import MovingReference
-from prefine.training.reference import NoReference, Reference, evaluating, without_dropout
+from prefine.training.observing import observe_before
+from prefine.training.reference import NoReference, Reference, without_dropout
 from prefine.training.rows import EncodedRows, FilledSampler, collate_in_parts
 from prefine.training.terms import all_needs, as_terms, term_rows, total_weights, weight_of
 
@@ -165,7 +166,7 @@ class PreferenceTrainer(Trainer):
         parts = [part for batch in batches for part in batch]
         if self.mixing is not None:
             self.mixing.before_step(self, parts)
-        self._observe_before(parts)
+        observe_before(self, parts)
         totals = self._all_reduce(total_weights(parts, self.terms))
         if any(declared.coupled for declared in self.specs):
             coupled_gradients(self, parts)
@@ -203,47 +204,6 @@ class PreferenceTrainer(Trainer):
             pinned = torch.accelerator.is_available()
             stack.enter_context(torch.autograd.graph.save_on_cpu(pin_memory=pinned))
         return stack
-
-    def _observe_before(self, batches: Sequence[Batch]) -> None:
-        for term in self.terms:
-            loss = term.objective
-            if not (isinstance(loss, Stateful) and loss.when == "before"):
-                continue
-            sums: dict[str, Tensor] = {}
-            with (
-                torch.no_grad(),
-                evaluating(self.policy),
-                self.compute_loss_context_manager(),
-            ):
-                for batch in batches:
-                    self._add_mismatched(batch)
-                    items = self._unscored(batch)
-                    add_sums(sums, loss.observe(term_rows(batch, term, items, items)))
-            if any(bool(value.isnan()) for value in sums.values()):
-                raise ObjectiveError(
-                    f"{term.name} observes scores before the step's losses, when nothing has been "
-                    'scored yet. Read columns alone, or say when = "after".'
-                )
-            loss.update({name: self._all_reduce(value) for name, value in sums.items()})
-
-    def _add_mismatched(self, batch: Batch) -> None:
-        """Put `mismatched_log_ratio` [B] beside the rows; NaN where a row has none."""
-        part = batch.get("mismatched")
-        if part is None or "mismatched_log_ratio" in batch["rows"]:
-            return
-        policy, reference = self.scores(self.policy, part)
-        if reference is None:
-            raise ObjectiveError("The baseline over mismatched responses needs a reference.")
-        at = part["roles"]["mismatched"]
-        ratio = (policy.value - reference.value)[at.clamp(min=0)]
-        keep = (at >= 0) & ~batch["rows"]["absent"]
-        batch["rows"]["mismatched_log_ratio"] = torch.where(keep, ratio, float("nan"))
-
-    def _unscored(self, batch: Batch) -> ItemScores:
-        """Not a number in place of every score, so that a statistic that reads one shows."""
-        count = len(batch["units"])
-        unknown = torch.full((count,), torch.nan, dtype=torch.float64, device=self.args.device)
-        return ItemScores(unknown, torch.ones_like(unknown))
 
     # ---------------------------------------------------------------- the loss
 
