@@ -77,8 +77,11 @@ def test_list(prefine):
     assert [one["name"] for one in json.loads(prefine("curate", "--list", "--json")[1])]
 
 
-@pytest.mark.parametrize("operator", ["goals", "shots"])
-def test_what_was_made_can_be_trained_on(prefine, home, tmp_path, operator):
+@pytest.mark.parametrize(
+    ("operator", "options"),
+    [("goals", ()), ("shots", ()), ("shots", ("--set", "describe=profile"))],
+)
+def test_what_was_made_can_be_trained_on(prefine, home, tmp_path, operator, options):
     """By a run, whose split keeps together what was made of one pair."""
     rater = {"id": "ann", "type": "human"}
     records = [
@@ -94,12 +97,12 @@ def test_what_was_made_can_be_trained_on(prefine, home, tmp_path, operator):
                 {"id": "r", "kind": "rate", "shown": ["c0", "c1"], "rater": rater,
                  "scores": {"c0": 9, "c1": 2}, "scale": [1, 10]}
             ],
-            "principal": {"id": "ann"},
+            "principal": {"id": "ann", "profile": "Likes short words."},
         }
         for n in range(20)
     ]  # fmt: skip
     (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, records)))
-    assert prefine("curate", operator, "in.jsonl", "--out", "out.jsonl")[0] == 0
+    assert prefine("curate", operator, "in.jsonl", "--out", "out.jsonl", *options)[0] == 0
     code, out, err = prefine(
         "train", "ipo", "--model", home / "model", "--data", "out.jsonl", "--out", "run",
         "--set", "options.average=false", "--set", "training.use_cpu=true", "--set", "holdout=0.3",
@@ -112,3 +115,11 @@ def test_what_was_made_can_be_trained_on(prefine, home, tmp_path, operator):
     assert summary["set_aside"] == {}
     if operator == "goals":
         assert rows["held_out"] % 2 == 0, "both goals of a pair are on one side"
+    assert ("⟦Description: Likes short words." in err) == bool(options)
+
+
+def test_a_description_that_nobody_has_is_refused(prefine, home, tmp_path):
+    options = ("--set", "describe=profile", "--out", "out.jsonl")
+    code, _, err = prefine("curate", "shots", home / "pairs.jsonl", *options)
+    assert code == 2
+    assert "no record has `principal.profile`" in " ".join(err.replace("│", " ").split())

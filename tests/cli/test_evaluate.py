@@ -71,6 +71,18 @@ def test_scaffolding_compares_tokens(
     assert report["rows"] == 2
     assert 0 <= found["hint_rate"]["value"] <= 1
     assert found["hint_gap"]["n"] == 2
+    assert found["action_scored"]["value"] == 1.0
+    assert found["action_accuracy"]["value"] in (0.0, 0.5, 1.0)
+    assert 0 <= found["action_f1"]["value"] <= 1
+    lines = (tmp_path / "tutor.jsonl").read_text(encoding="utf-8").splitlines()
+    unlabelled = [json.loads(line) for line in lines]
+    for record in unlabelled:
+        record["judgments"] = [j for j in record["judgments"] if j["kind"] == "pair"]
+    (tmp_path / "plain.jsonl").write_text("\n".join(map(json.dumps, unlabelled)))
+    code, out, err = prefine("evaluate", "scaffolding", home / "model", "plain.jsonl", "--json")
+    assert code == 0, err
+    assert json.loads(out)["hint_rate"] == report["hint_rate"]
+    assert not any(name.startswith("action") for name in json.loads(out))
 
 
 def test_ranking_prints_both_accuracies(home: Path, prefine: Call, numbers: Numbers) -> None:

@@ -1,5 +1,6 @@
 """A person's other pairs in front of a query."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -113,6 +114,65 @@ def test_pictures_are_no_shots(of_ann):
         "the turn holds more than text",
         "fewer than 1 other pairs of the principal",
     ]
+
+
+def test_a_description_comes_before_every_response(of_ann):
+    tall = Principal("ann", profile=" Likes short words. ")
+    records = [of_ann(n, principal=tall) for n in range(2)]
+    (made,) = Shots(count=1, describe="profile").over(records)(records[1])
+    assert [candidate.text for candidate in made.candidates] == [
+        "Description: Likes short words.\n\nResponse: yes 1",
+        "Description: Likes short words.\n\nResponse: no 1",
+    ]
+    assert made.judgments == records[1].judgments
+    assert "Likes" not in made.context[0].text, "what is to be written is not shown"
+    (plain,) = Shots(count=1).over(records)(records[1])
+    assert plain.context == made.context
+    assert plain.candidates == records[1].candidates
+
+
+def test_a_tag_may_describe(of_ann):
+    records = [of_ann(n, tags={"persona": "A cook."} if n else {}) for n in range(3)]
+    ready = Shots(count=1, describe="persona").over(records)
+    (made,) = ready(records[2])
+    assert made.candidates[0].text == "Description: A cook.\n\nResponse: yes 2"
+    assert reasons(ready, records) == ["no description of the principal"]
+
+
+def test_numbers_about_the_response_alone_go(of_ann):
+    records = [of_ann(n, principal=Principal("ann", profile="Old.")) for n in range(2)]
+    counted = replace(records[1].candidates[0], stats={"n_chars": 5})
+    record = replace(records[1], candidates=(counted, records[1].candidates[1]))
+    (made,) = Shots(count=1, describe="profile").over(records)(record)
+    assert made.candidates[0].stats == {}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Message("assistant", "", tool_calls=({"name": "look"},)),
+        Message("assistant", (Part("text", text="so"),)),
+        Message("assistant", "so", thinking="Well."),
+        Message("tool", "so"),
+    ],
+)
+def test_what_begins_with_no_text_cannot_be_described(of_ann, asked):
+    whole = of_ann(1, principal=Principal("ann", profile="Old."))
+    calls = replace(whole.candidates[0], messages=(asked, *whole.candidates[0].messages))
+    record = replace(whole, candidates=(calls, whole.candidates[1]))
+    ready = Shots(count=1, describe="profile")
+    assert reasons(ready, [of_ann(0), record])[-1] == "a response that does not begin with text"
+
+
+def test_descriptions_that_are_nowhere(of_ann):
+    with pytest.raises(ConfigError, match=r"no record has `principal\.profile`"):
+        Shots(describe="profile").over([of_ann(0)])
+    with pytest.raises(ConfigError, match=r"no record has `tags\.persona`"):
+        Shots(describe="persona").over([of_ann(0, tags={"persona": 3})])
+    with pytest.raises(ConfigError, match="of the record's principal"):
+        Shots(describe="profile", by="rater")
+    with pytest.raises(ConfigError, match="describe="):
+        Shots(describe="")
 
 
 @pytest.mark.parametrize("wrong", [{"count": 0}, {"by": "me"}, {"take": "all"}, {"place": "end"}])

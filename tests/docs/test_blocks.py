@@ -30,6 +30,7 @@ HOW_TO: dict[str, tuple[str, ...]] = {
     "how-to/curate.md": (),
     "how-to/fit-memory.md": (),
     "how-to/iterate.md": (),
+    "how-to/keep-learning.md": (),
     "how-to/leave-the-house.md": ("dpo", "lora", "reward"),
     "how-to/many-devices.md": (),
     "how-to/own-format.md": (),
@@ -50,6 +51,7 @@ WRITTEN = {
     "how-to/coming-from-trl.md": ("out/trl/model",),
     "how-to/curate.md": ("goals.jsonl", "shots.jsonl", "edits.jsonl", "out/salt/model"),
     "how-to/iterate.md": ("out/principles/3-train-1/done.json", "out/by-hand/model"),
+    "how-to/keep-learning.md": ("out/simpo/model", "exported/both/adapter_model.safetensors"),
     "how-to/leave-the-house.md": ("exported/policy", "exported/merged", "exported/reward"),
     "how-to/own-format.md": ("pairs.jsonl", "ranked.jsonl"),
     "how-to/own-objective.md": ("out/capped/report.html",),
@@ -122,7 +124,8 @@ def prepare(folder: Path, model: Path) -> None:
         shutil.copytree(model / "model", folder / name)
     (folder / "DATA").mkdir()
     shutil.copy(model / "pairs.jsonl", folder / "DATA")
-    shutil.copy(model / "pairs.jsonl", folder / "my_data.jsonl")
+    for name in ("my_data", "helpful", "harmless", "memory"):
+        shutil.copy(model / "pairs.jsonl", folder / f"{name}.jsonl")
     hub = folder / "Anthropic" / "hh-rlhf"
     hub.mkdir(parents=True)
     said = "\n\nHuman: say {n}\n\nAssistant: {word}"

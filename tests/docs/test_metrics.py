@@ -98,7 +98,7 @@ def test_what_an_objective_speaks_of_and_keeps_is_explained(name: str, explained
     assert (said | set(kept)) - explained == set()
 
 
-@pytest.mark.parametrize("objective", ["dpo", "reward", "sft", "kto", "robust_em"])
+@pytest.mark.parametrize("objective", ["dpo", "reward", "sft", "kto", "robust_em", "ofs_dpo"])
 def test_everything_a_run_writes_is_explained(
     objective: str,
     tmp_path: Path,

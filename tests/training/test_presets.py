@@ -3,7 +3,14 @@
 import pytest
 
 from prefine.objectives.registry import build, names
-from prefine.training.config import DataConfig, DenoisingConfig, RationaleConfig, parse
+from prefine.training.config import (
+    ChaseConfig,
+    DataConfig,
+    DenoisingConfig,
+    LoraConfig,
+    RationaleConfig,
+    parse,
+)
 from prefine.training.presets import PRESETS, expand
 
 NAMED = {"model": "m", "data": "d", "out": "o"}
@@ -17,6 +24,8 @@ def test_a_preset_is_an_objective_with_options_that_exist(name: str) -> None:
     DenoisingConfig(**preset.denoising)
     DataConfig(**preset.rows)
     RationaleConfig(**preset.rationale)
+    ChaseConfig(**preset.chase)
+    LoraConfig(**preset.lora)
     config = parse({"objective": name.replace("_", "-"), **NAMED})
     assert config.objective == preset.objective
     assert config.options == preset.options
@@ -32,4 +41,6 @@ def test_what_is_given_wins() -> None:
     assert config.options == {"beta": 10.0}
     assert config.denoising is not None
     assert (config.denoising.draws, config.denoising.noise) == (3, "shared")
+    chased = parse({"objective": "ofs_dpo", "lora": {"r": 4}, "chase": {"every": 5}, **NAMED})
+    assert (chased.lora, chased.chase) == (LoraConfig(r=4), ChaseConfig(every=5))
     assert expand({"objective": "dpo", "options": {}}) == {"objective": "dpo", "options": {}}

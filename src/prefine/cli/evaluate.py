@@ -94,10 +94,16 @@ def scaffolding(
     rejects: Rejects = None,
     as_json: Json = False,
 ) -> None:
-    """Whether a tutor finds a hint likelier than the answer, on pairs of `prefine curate tutor`."""
+    """Whether a tutor finds a hint likelier than the answer, and which action it takes.
+
+    On pairs of `prefine curate tutor`. Its action is that of the reply it finds likeliest; where
+    replies name theirs, it is compared with the right one.
+    """
     from prefine.adapters import CausalLM
+    from prefine.evaluation.actions import action_report, actions_of
     from prefine.evaluation.scaffolding import scaffolding_report
     from prefine.models import load_policy, load_tokenizer, score_rows
+    from prefine.records.views import candidates_view
 
     adapter = CausalLM(load_tokenizer(model), template=template, max_length=max_length)
     view, records = _pairs(data, format, split, rejects)
@@ -107,6 +113,15 @@ def scaffolding(
     scores = score_rows(rows, policy, adapter.fitted(policy), progress=name)
     lengths = [[float(mask.sum()) for mask in row["mask"]] for row in rows]
     report = scaffolding_report([view.rows[row["at"]] for row in rows], scores, lengths)
+    turns = [turn for turn in map(actions_of, records) if turn is not None]
+    if turns:
+        every = adapter.prepare(candidates_view(records)).dataset
+        name = None if as_json else "replies"
+        found = score_rows(every, policy, adapter.fitted(policy), progress=name)
+        tokens = [[float(mask.sum()) for mask in row["mask"]] for row in every]
+        ids = [row["record"] for row in every]
+        of_replies = (dict(zip(ids, values, strict=True)) for values in (found, tokens))
+        report |= action_report(turns, *of_replies)
     _print(report, model, records, view, prepared, as_json)
 
 

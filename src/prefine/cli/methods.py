@@ -45,14 +45,14 @@ def _show_presets() -> None:
 def _show_preset(name: str, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from prefine.training.presets import PRESETS
+    from prefine.training.presets import BLOCKS, PRESETS
 
     said = {"name": name, **asdict(PRESETS[name])}
     if as_json:
         typer.echo(json.dumps(said))
         return
     typer.echo(f"{name}: {said.pop('summary')}\n")
-    for key in ("options", "denoising", "rows", "rationale"):
+    for key in BLOCKS:
         for option, value in said[key].items():
             typer.echo(f"  {key}.{option}={value}")
     typer.echo(f"\nThe objective is {said['objective']}: prefine train {said['objective']} --list")

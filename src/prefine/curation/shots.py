@@ -8,13 +8,14 @@ from typing import ClassVar, Literal
 from prefine.curation.goals import placed
 from prefine.curation.operator import Made, derived
 from prefine.errors import ConfigError
-from prefine.records import Judgment, Record
+from prefine.records import Candidate, Judgment, Record
 from prefine.records.message import spoken
 from prefine.records.views import Who
 from prefine.records.votes import Pair, PairRule, SetAside, pairs_of
 
 LAYOUT = "Example {number}\nQuestion: {prompt}\nPreferred: {chosen}\nDispreferred: {rejected}"
 TASK = "Task\nQuestion:"
+DESCRIBED = "Description: {description}\n\nResponse: {response}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,10 @@ class Shots:
     principal. The query's own pair is never shown, nor any pair with the same prompt. What was
     shown stands in `meta.shots`.
 
+    With `describe`, the words are the same before both responses of a pair, so that they cancel in
+    a loss of the two: `sft` on the preferred ones, which the source begins with, teaches a policy
+    to write them, and the pairs then teach it what to answer once they are written.
+
     Shots that are picked from the whole data carry labels across a later split: divide by person
     first (`prefine data split --by principal`), then put each part through this operator.
 
@@ -58,11 +63,15 @@ class Shots:
             before the query, in the data's order.
         aspect: Which aspect of the judgments decides a pair.
         place: user: before the first user turn; system: in the system message.
+        describe: What every response begins with, so that a policy first says who asks and then
+            answers: `profile`, the words on the record's principal, or the name of a tag that
+            holds such words. None for the response alone. `by` must be `principal`.
         seed: For `any`.
         pool: Person -> shots, found by `over`.
 
     Raises:
-        ConfigError: If `count` is below 1, or a word is none that it takes.
+        ConfigError: If `count` is below 1, or a word is none that it takes; from `over`, if no
+            record describes its principal.
 
     Source:
         Singh et al. 2025, FSPO, arXiv:2502.19312; order of the parts as in the official code. Train
@@ -88,6 +97,7 @@ class Shots:
     take: Literal["any", "earlier"] = "any"
     aspect: str = "overall"
     place: Literal["user", "system"] = "user"
+    describe: str | None = None
     seed: int = 0
     pool: Mapping[str, Sequence[Shot]] = field(
         default_factory=dict[str, Sequence[Shot]], repr=False
@@ -105,13 +115,27 @@ class Shots:
                 raise ConfigError(
                     f"`{key}` must be one of {', '.join(allowed)}, got {getattr(self, key)!r}."
                 )
+        if self.describe is not None and (not self.describe or self.by == "rater"):
+            raise ConfigError(
+                f"`describe={self.describe}` with `by={self.by}`: a description is of the record's "
+                "principal. Name `profile` or a tag, with by=principal, or leave `describe` out."
+            )
 
     def over(self, records: Iterable[Record]) -> "Shots":
         """Return the operator with the pairs of everybody."""
         pool: dict[str, list[Shot]] = {}
+        is_described = self.describe is None
         for at, record in enumerate(records):
+            is_described = is_described or self._description(record) is not None
             for person, part in self._parts(record):
                 pool.setdefault(person, []).extend(self._shots(part, at))
+        if not is_described:
+            where = "principal" if self.describe == "profile" else "tags"
+            raise ConfigError(
+                f"`describe={self.describe}`: no record has `{where}.{self.describe}`, so there "
+                "are no words on anybody to begin with. Name `profile` or a tag that holds them, "
+                "or leave `describe` out."
+            )
         return replace(self, pool=pool)
 
     def __call__(self, record: Record) -> Made:
@@ -134,10 +158,15 @@ class Shots:
             if isinstance(context, SetAside):
                 yield context
                 continue
+            candidates = self._candidates(part)
+            if isinstance(candidates, SetAside):
+                yield candidates
+                continue
             meta = {"shots": [shot.record for shot in shots]}
             yield derived(
-                part, self, number, context=context, meta=meta, tags={"cluster": record.cluster}
-            )
+                part, self, number,
+                context=context, candidates=candidates, meta=meta, tags={"cluster": record.cluster},
+            )  # fmt: skip
 
     def _parts(self, record: Record) -> Iterator[tuple[str, Record]]:
         """Yield each person with the record as far as they judged it."""
@@ -151,6 +180,34 @@ class Shots:
                 said.setdefault(judgment.rater.id, []).append(judgment)
         for person, judgments in said.items():
             yield person, replace(record, judgments=tuple(judgments))
+
+    def _description(self, record: Record) -> str | None:
+        """Words on the record's principal; None where there are none."""
+        if record.principal is None:
+            return None
+        known = record.principal.profile if self.describe == "profile" else None
+        if self.describe != "profile":
+            known = record.tags.get(self.describe or "")
+        return known.strip() or None if isinstance(known, str) else None
+
+    def _candidates(self, record: Record) -> tuple[Candidate, ...] | SetAside:
+        """Return the responses, each behind the description where one is asked for."""
+        if self.describe is None:
+            return record.candidates
+        description = self._description(record)
+        if description is None:
+            return SetAside("no description of the principal")
+        made: list[Candidate] = []
+        for candidate in record.candidates:
+            first, *others = candidate.messages
+            is_text = isinstance(first.content, str) and first.content and not first.thinking
+            if first.role != "assistant" or not is_text:
+                return SetAside("a response that does not begin with text")
+            text = DESCRIBED.format(description=description, response=first.content)
+            # Numbers such as its length were those of the response alone.
+            messages = (replace(first, content=text), *others)
+            made.append(replace(candidate, messages=messages, stats={}))
+        return tuple(made)
 
     def _decided(self, record: Record) -> Iterator[Pair | SetAside]:
         for group in Who(self.aspect).groups(record, ("pair", "rank", "rate")):

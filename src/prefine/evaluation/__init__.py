@@ -1,5 +1,6 @@
 """Evaluation: what a reward or a policy makes of preferences, with intervals and baselines."""
 
+from prefine.evaluation.actions import Actions, action_report, actions_of
 from prefine.evaluation.calibration import Bin, best_temperature, calibration, reliability
 from prefine.evaluation.ceiling import flip_loss, idealised_accuracy, idealised_gap
 from prefine.evaluation.credit import Stretch, credit_report, stretches, token_credit
@@ -27,6 +28,7 @@ from prefine.evaluation.scaffolding import scaffolding_report
 from prefine.evaluation.selection import MarginSplit, split_by_margin
 
 __all__ = [
+    "Actions",
     "Bin",
     "Drift",
     "Groups",
@@ -34,6 +36,8 @@ __all__ = [
     "Overoptimisation",
     "RunTable",
     "Stretch",
+    "action_report",
+    "actions_of",
     "best_temperature",
     "best_tie_threshold",
     "by_group",

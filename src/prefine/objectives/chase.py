@@ -36,7 +36,7 @@ def chasing(
 
     The other policy's margin carries no gradient, or the two terms would cancel. The fast one is
     asked to lead and the slow one to catch up, so both are pulled the same way.
-    `prefine.recipes.chase` trains the two; `prefine train` trains one policy, and cannot.
+    `prefine train ofs_dpo` (a `chase` block) and `prefine.recipes.chase` train the two.
 
     Args:
         loss: An objective on pairs, with its options bound.
@@ -79,7 +79,8 @@ def chasing(
         if TWIN not in scores.others:
             raise ObjectiveError(
                 f"chasing({name_of(loss)}) needs the scores of the other policy, `others['twin']`, "
-                "without which nothing is chased. Train the two with `prefine.recipes.chase`."
+                "without which nothing is chased. Train the two with a `chase` block of run.yaml, "
+                "or with `prefine.recipes.chase`."
             )
         lead = gap(scores.policy) - gap(scores.others[TWIN].detach())
         logit = (sign * beta * lead).clamp(-limit, limit)

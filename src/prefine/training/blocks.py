@@ -86,6 +86,23 @@ class RationaleConfig(Strict):
     summed: bool = False
 
 
+class ChaseConfig(Strict):
+    """Two sets of adapters that learn at two speeds and chase each other (OFS-DPO).
+
+    Attributes:
+        ratio: Rate of the slow set in shares of `training.learning_rate`.
+        alpha: Share of the term by which the two pull on each other; 0 leaves two rates and the
+            exchange of roles.
+        beta: Strength of the difference of the two margins.
+        every: Optimizer steps after which the set with the lower mean loss becomes the fast one.
+    """
+
+    ratio: float = Field(default=0.1, gt=0, le=1)
+    alpha: float = Field(default=0.3, ge=0, lt=1)
+    beta: float = Field(default=0.1, gt=0)
+    every: int = Field(default=20, ge=1)
+
+
 class DenoisingConfig(Strict):
     """How denoising models are scored (see `adapters.denoising`).
 

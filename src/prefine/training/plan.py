@@ -28,6 +28,7 @@ from prefine.training.features import freeze_trunk
 from prefine.training.pictures import picture_parts, refuse_nats, refuse_pictures
 from prefine.training.stop_early import refuse_unwatched, stopping_arguments
 from prefine.training.terms import as_terms
+from prefine.training.twin import ABOUT, add_twin, chased_formula, refuse_chase
 
 DEFAULT_RATES = {"sft": 2e-5, "reward": 1e-5, "policy": 1e-6, "pictures": 1e-5}
 LORA_FACTOR = 10
@@ -68,6 +69,8 @@ class Plan:
     @property
     def formula(self) -> str:
         """The loss of a row."""
+        if self.config.chase is not None:
+            return chased_formula(self.objective, self.config.chase)
         terms = as_terms(self.terms)
         if len(terms) == 1:
             return self.declared.formula
@@ -106,6 +109,8 @@ def prepare(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Pla
         _check_rationale(config, declared, name)
         tokenizer = load_tokenizer(config.model, config.revision)
         adapter = _adapter(config, name, tokenizer, progress=not quiet)
+    if config.chase is not None:
+        refuse_chase(config, objective, declared, adapter)
     with main_first():
         data = load_data(config, declared, adapter, name=name)
     learnt = _from_data(objective, config.options, declared, data)
@@ -123,6 +128,9 @@ def prepare(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Pla
         model = load_policy(config.model, dtype=config.dtype, revision=config.revision)
     if config.lora is not None:
         model = _with_lora(model, config, adapter)
+    if config.chase is not None:
+        model = add_twin(model)
+        data.notes.append(ABOUT)
     if config.head_only:
         _check_head_only(config, adapter)
         freeze_trunk(model)

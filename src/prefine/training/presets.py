@@ -20,6 +20,8 @@ class Preset:
         denoising: How a picture model is scored.
         rows: How rows are made.
         rationale: The term that explains preferences.
+        chase: How a second set of adapters learns beside the first.
+        lora: The adapters.
     """
 
     objective: str
@@ -28,7 +30,12 @@ class Preset:
     denoising: Mapping[str, Any] = field(default_factory=dict[str, Any])
     rows: Mapping[str, Any] = field(default_factory=dict[str, Any])
     rationale: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    chase: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    lora: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
+
+BLOCKS = ("options", "denoising", "rows", "rationale", "chase", "lora")
+"""What a preset may set."""
 
 SHARED = {"reduction": "mean", "noise": "shared", "draws": 1}
 
@@ -52,6 +59,14 @@ PRESETS: dict[str, Preset] = {
         "Pairs, one response under prompts that it obeys and breaks, and margins that such prompts "
         "widen or narrow (arXiv:2505.12845).",
         rows={"instructions": {"intra": 1.0, "inter": 1.0}},
+    ),
+    "ofs_dpo": Preset(
+        "dpo",
+        "Pairs, and two sets of adapters that learn at two speeds and chase each other; the better "
+        "one is kept (Qi et al. 2024, arXiv:2406.05534).",
+        {"beta": 0.1},
+        chase={"ratio": 0.1, "alpha": 0.3, "beta": 0.1, "every": 20},
+        lora={"r": 16, "alpha": 32.0},
     ),
     "rationale_dpo": Preset(
         "dpo",
@@ -112,7 +127,7 @@ def expand(values: Mapping[str, Any]) -> dict[str, Any]:
     if preset is None:
         return dict(values)
     found: dict[str, Any] = {**values, "objective": preset.objective}
-    for block in ("options", "denoising", "rows", "rationale"):
+    for block in BLOCKS:
         ours, given = getattr(preset, block), values.get(block)
         if ours and (given is None or isinstance(given, Mapping)):
             found[block] = {**ours, **(given or {})}

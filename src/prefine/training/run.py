@@ -17,6 +17,7 @@ from prefine.errors import RunFolderError
 from prefine.objectives.declare import Stateful
 from prefine.runs import RunFolder
 from prefine.storage import json_hash, write_json
+from prefine.training.chasing import ChasingTrainer
 from prefine.training.config import RunConfig
 from prefine.training.data import RunData
 from prefine.training.distributed import check_fsdp, is_main
@@ -124,7 +125,9 @@ def _run(
         if rule is not None:
             rule.see(row)
 
-    trainer = PreferenceTrainer(
+    chase = plan.config.chase
+    kind = PreferenceTrainer if chase is None else partial(ChasingTrainer, chase=chase)
+    trainer: PreferenceTrainer = kind(
         plan.model,
         adapter=plan.adapter,
         objective=plan.terms,
@@ -153,6 +156,8 @@ def _run(
         summary["stopped"] = {"alarm": rule.alarm, "model_of_step": rule.back_to}
         if not quiet and is_main():
             print(rule.told(), file=sys.stderr)
+    if isinstance(trainer, ChasingTrainer):
+        summary["chase"] = trainer.keep_fast()
     summary |= learnt(plan, trainer)
     # These bring scipy: half a second that nothing before the first step needs.
     from prefine.training.held_out import held_out_rows

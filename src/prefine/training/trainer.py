@@ -34,7 +34,8 @@ from prefine.training.later import Later
 from prefine.training.metrics import ERRORS, Sums, add_sums, beta_of, finish, metric_sums
 from prefine.training.mixing import Mixing, refuse_mixing
 from prefine.training.moving_reference import MovingReference
-from prefine.training.reference import NoReference, Reference, evaluating, without_dropout
+from prefine.training.observing import observe_before
+from prefine.training.reference import NoReference, Reference, without_dropout
 from prefine.training.rows import EncodedRows, FilledSampler, collate_in_parts
 from prefine.training.terms import all_needs, as_terms, term_rows, total_weights, weight_of
 
@@ -165,7 +166,7 @@ class PreferenceTrainer(Trainer):
         parts = [part for batch in batches for part in batch]
         if self.mixing is not None:
             self.mixing.before_step(self, parts)
-        self._observe_before(parts)
+        observe_before(self, parts)
         totals = self._all_reduce(total_weights(parts, self.terms))
         if any(declared.coupled for declared in self.specs):
             coupled_gradients(self, parts)
@@ -204,47 +205,6 @@ class PreferenceTrainer(Trainer):
             stack.enter_context(torch.autograd.graph.save_on_cpu(pin_memory=pinned))
         return stack
 
-    def _observe_before(self, batches: Sequence[Batch]) -> None:
-        for term in self.terms:
-            loss = term.objective
-            if not (isinstance(loss, Stateful) and loss.when == "before"):
-                continue
-            sums: dict[str, Tensor] = {}
-            with (
-                torch.no_grad(),
-                evaluating(self.policy),
-                self.compute_loss_context_manager(),
-            ):
-                for batch in batches:
-                    self._add_mismatched(batch)
-                    items = self._unscored(batch)
-                    add_sums(sums, loss.observe(term_rows(batch, term, items, items)))
-            if any(bool(value.isnan()) for value in sums.values()):
-                raise ObjectiveError(
-                    f"{term.name} observes scores before the step's losses, when nothing has been "
-                    'scored yet. Read columns alone, or say when = "after".'
-                )
-            loss.update({name: self._all_reduce(value) for name, value in sums.items()})
-
-    def _add_mismatched(self, batch: Batch) -> None:
-        """Put `mismatched_log_ratio` [B] beside the rows; NaN where a row has none."""
-        part = batch.get("mismatched")
-        if part is None or "mismatched_log_ratio" in batch["rows"]:
-            return
-        policy, reference = self.scores(self.policy, part)
-        if reference is None:
-            raise ObjectiveError("The baseline over mismatched responses needs a reference.")
-        at = part["roles"]["mismatched"]
-        ratio = (policy.value - reference.value)[at.clamp(min=0)]
-        keep = (at >= 0) & ~batch["rows"]["absent"]
-        batch["rows"]["mismatched_log_ratio"] = torch.where(keep, ratio, float("nan"))
-
-    def _unscored(self, batch: Batch) -> ItemScores:
-        """Not a number in place of every score, so that a statistic that reads one shows."""
-        count = len(batch["units"])
-        unknown = torch.full((count,), torch.nan, dtype=torch.float64, device=self.args.device)
-        return ItemScores(unknown, torch.ones_like(unknown))
-
     # ---------------------------------------------------------------- the loss
 
     def compute_loss(
@@ -271,7 +231,7 @@ class PreferenceTrainer(Trainer):
             if self.specs[t].coupled and "coupled" in inputs:
                 total_loss = total_loss + term.coefficient * self._replayed(inputs, t, scores)
                 continue
-            losses = term.objective(scores)
+            losses = self._losses(t, scores)
             share = self._weighted(scores, losses, inputs, term)
             if num_items_in_batch is None:  # evaluation: a mean over this batch alone
                 total, scale = weight_of(scores).sum(), 1.0
@@ -284,6 +244,10 @@ class PreferenceTrainer(Trainer):
             partial(refuse_infinite_loss, records=inputs["records"], step=self.state.global_step),
         )
         return (total_loss, {}) if return_outputs else total_loss
+
+    def _losses(self, t: int, scores: Scores) -> Tensor:
+        """[B] what term `t` minimises."""
+        return self.terms[t].objective(scores)
 
     def _weighted(self, scores: Scores, losses: Tensor, batch: Batch, term: Term) -> Tensor:
         weight, count = weight_of(scores), len(batch["index"])
@@ -399,7 +363,8 @@ class PreferenceTrainer(Trainer):
         if self.needs.others:
             raise ObjectiveError(
                 f"The objective compares the policy with {', '.join(sorted(self.needs.others))}, "
-                "which learns beside it. This trainer trains one policy: see prefine.recipes.chase."
+                "which learns beside it. This trainer trains one policy: give the plain objective "
+                "with a `chase` block, or see prefine.recipes.chase."
             )
         if self.needs.vector and self.adapter.unit == "nats":
             raise ObjectiveError("The objective reads a vector output, which this adapter has not.")
