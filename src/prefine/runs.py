@@ -81,6 +81,11 @@ class RunFolder:
         """Where the trained model is kept."""
         return self.path / "model"
 
+    @property
+    def base(self) -> Path:
+        """Where a model is kept that adapters were trained on and that stood nowhere as a whole."""
+        return self.path / "base"
+
     def open(self, *, resume: bool = False) -> "RunFolder":
         """Make the folder, or enter the one of an earlier run.
 

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from huggingface_hub import ModelCard
 
 from prefine.errors import ConfigError
-from prefine.models import RewardModel, load_policy, load_tokenizer
+from prefine.models import RewardModel, load_policy, load_reward_model, load_tokenizer
 from prefine.models.reward import RewardCard
 from prefine.records import Records, load
 from prefine.training.run import train
@@ -107,6 +108,29 @@ def test_adapters_of_a_reward_model_load_whole(
     again = RewardModel.load(str(folder))(load(start / "pairs.jsonl")).value
     torch.testing.assert_close(value, again), "the head is the trained one, not a new one"
     assert summary["trainable"] < summary["parameters"]
+
+
+@pytest.mark.parametrize("objective", ["simpo", "reward"])
+def test_adapters_that_were_trained_on_adapters_keep_both(
+    configure: Configure, start: Path, tmp_path: Path, objective: str
+) -> None:
+    first = configure("simpo", lora={"r": 2}, out=str(tmp_path / "first"))
+    first.training |= {"learning_rate": 0.5}
+    train(first, quiet=True)
+    second = configure(
+        objective, lora={"r": 3}, model=str(tmp_path / "first" / "model"), out=str(tmp_path / "two")
+    )
+    second.training |= {"learning_rate": 1e-12}
+    train(second, quiet=True)
+    load_one = load_policy if objective == "simpo" else partial(load_reward_model, new_head=False)
+    untrained, trained, both = (
+        load_policy(str(start / "model")), load_policy(str(tmp_path / "first" / "model")),
+        load_one(str(tmp_path / "two" / "model")),
+    )  # fmt: skip
+    name = "model.layers.0.self_attn.q_proj.weight"
+    kept = [dict(each.named_parameters())[name] for each in (untrained, trained, both)]
+    assert not torch.allclose(kept[0], kept[1])
+    torch.testing.assert_close(kept[2], kept[1])
 
 
 def test_a_policy_brings_its_template(configure: Configure, tmp_path: Path) -> None:

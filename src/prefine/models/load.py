@@ -102,7 +102,9 @@ def _merged(auto: Any, folder: Path, made_up: Starts, more: dict[str, Any]) -> A
     config = PeftConfig.from_pretrained(str(folder))
     brought = tuple(f"{name}." for name in getattr(config, "modules_to_save", None) or ())
     base = _complete(auto, str(config.base_model_name_or_path), (*made_up, *brought), **more)
-    model = PeftModel.from_pretrained(base, str(folder))
+    if made_up and config.task_type == "CAUSAL_LM":
+        config.task_type = None  # a trunk is taken over, and it writes no words
+    model = PeftModel.from_pretrained(base, str(folder), config=config)
     return model.merge_and_unload()  # type: ignore[operator]
 
 

@@ -12,11 +12,11 @@ from prefine.errors import ConfigError, RecordError
 from prefine.estimators import ranked_pairs
 from prefine.judges import OptionJudge, RewardComparison
 from prefine.models import load_policy, load_tokenizer
+from prefine.models.whole import whole_model
 from prefine.protocols import Comparison
 from prefine.recipes.own_words import first_of_each_prompt
 from prefine.recipes.policy_numbers import judge_of
 from prefine.recipes.stages import Stage, run_stages
-from prefine.recipes.whole import whole_model
 from prefine.records import Judgment, Rater, Record, Records
 from prefine.sampling import LanguageSampler
 from prefine.storage import write_json
@@ -233,6 +233,6 @@ def _training(rounds: Rounds, n: int) -> Any:
             "rows": {"votes": votes, "pairs": "all"},
         }  # fmt: skip
         result = train(parse(config), quiet=True)
-        return records, whole_model(result.folder, folder / "merged")
+        return records, whole_model(str(result.folder), folder / "merged")
 
     return run

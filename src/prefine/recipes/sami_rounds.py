@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from prefine.errors import ConfigError, RecordError
+from prefine.models.whole import whole_model
 from prefine.recipes.answering import Answering
 from prefine.recipes.own_words import first_of_each_prompt
 from prefine.recipes.principles import Principles, copies, under
 from prefine.recipes.rounds import OnStage
 from prefine.recipes.stages import Run, Stage, run_stages
-from prefine.recipes.whole import whole_model
 from prefine.records import Record, Records
 from prefine.records.grids import GRID, INSTRUCTION
 from prefine.storage import write_json
@@ -195,6 +195,6 @@ def _training(rounds: SamiRounds, n: int) -> Run:
             "data": str(folder.parent / f"{2 * n}-sample-{n}" / "records.jsonl"),
         }  # fmt: skip
         result = train(parse(config), quiet=True)
-        return records, whole_model(result.folder, folder / "merged")
+        return records, whole_model(str(result.folder), folder / "merged")
 
     return run

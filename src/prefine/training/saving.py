@@ -12,7 +12,9 @@ from prefine.adapters import SequenceReward
 from prefine.adapters.templates import ChatTemplate
 from prefine.evaluation.ranking import MEANINGS
 from prefine.models.picture_export import write_lora
+from prefine.models.pictures import adapters_stand_on
 from prefine.models.reward import RewardCard
+from prefine.models.whole import whole_model
 from prefine.report.card import model_card
 from prefine.storage import atomic_folder
 from prefine.training.distributed import is_main
@@ -44,6 +46,9 @@ def save_model(
         _name_base(part / "adapter_config.json", plan.config.model)
         write_lora(plan.pictures, trainer.accelerator.unwrap_model(trainer.policy), part)
     if plan.tokenizer is not None:
+        if plan.config.lora is not None and adapters_stand_on(plan.config.model):
+            base = whole_model(plan.config.model, plan.folder.base)
+            _name_base(part / "adapter_config.json", base)
         _save_tokenizer(plan, part)
     if isinstance(plan.adapter, SequenceReward):
         reward_card(plan, plan.adapter, outcome).save(part)
@@ -56,7 +61,7 @@ def save_model(
 
 
 def _name_base(path: Path, name: str) -> None:
-    """Name the pipeline that adapters belong to: a denoiser knows no more than its own part."""
+    """Name what adapters belong to where the model that they were trained on does not say so."""
     said = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(
         json.dumps(said | {"base_model_name_or_path": name}, indent=2) + "\n", encoding="utf-8"
