@@ -39,7 +39,7 @@ class DataConfig(Strict):
             compares pictures.
         instructions: Weights of rows that are added to each pair: `intra` sets a response under
             instructions that it obeys against the same under others, `inter` sets margins against
-            each other (margin_dpo alone); null adds none.
+            each other (margin_dpo and margin_reward alone); null adds none.
         ignore: Fields that may stay unread, e.g. `[margin]`.
         keep_columns: Columns of a file that its format does not know, kept in `meta`.
         rename: Column of the file -> the name that the format has for it.

@@ -63,9 +63,10 @@ def evaluate_run(
     scores = score_rows(rows, trainer.policy, adapter)
     reference = _reference_scores(trainer, rows, adapter)
     view_rows = [plan.data.held_out_view.rows[row["at"]] for row in rows]
-    if plan.declared.data == "pair" and plan.adapter.unit == "reward":
+    of_pairs = plan.data.held_out_view.kind == "pair"
+    if of_pairs and plan.adapter.unit == "reward":
         metrics = reward_report(view_rows, [pair[:2] for pair in scores])
-    elif plan.declared.data == "pair":
+    elif of_pairs:
         metrics = _policy_metrics(view_rows, rows, scores, reference)
     else:
         metrics = _likelihood(rows, scores, reference)

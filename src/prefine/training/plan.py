@@ -99,13 +99,13 @@ def prepare(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Pla
     pictures, tokenizer = None, None
     if is_picture_model(config.model, config.revision):
         _check_rationale(config, declared, "a picture model")
-        pictures, adapter = picture_parts(config, progress=not quiet)
+        pictures, adapter = picture_parts(config, declared, progress=not quiet)
         refuse_nats(config, adapter, objective, declared)
     else:
         refuse_pictures(config)
         _check_rationale(config, declared, name)
         tokenizer = load_tokenizer(config.model, config.revision)
-        adapter = _adapter(config, name, tokenizer, progress=not quiet)
+        adapter = _adapter(config, declared, tokenizer, progress=not quiet)
     with main_first():
         data = load_data(config, declared, adapter, name=name)
     learnt = _from_data(objective, config.options, declared, data)
@@ -201,10 +201,8 @@ def _from_data(
     return {name: end(rewards) for name, end in ends.items() if name not in options}
 
 
-def _adapter(config: RunConfig, name: str, tokenizer: Any, *, progress: bool) -> Any:
-    inner = config.options.get("loss")  # as `robust_em` has it
-    inner = inner.get("name") if isinstance(inner, Mapping) else inner
-    kind = SequenceReward if {"bradley_terry", "reward"} & {name, inner} else CausalLM
+def _adapter(config: RunConfig, declared: Spec, tokenizer: Any, *, progress: bool) -> Any:
+    kind = SequenceReward if declared.unit == "reward" else CausalLM
     return kind(
         tokenizer,
         template=config.template,
@@ -245,7 +243,7 @@ def _laid_out(config: RunConfig, adapter: Any, model: Any) -> tuple[Any, str]:
 def _check_rationale(config: RunConfig, declared: Spec, name: str) -> None:
     if config.rationale is None:
         return
-    if declared.data != "pair" or name in ("bradley_terry", "a picture model"):
+    if declared.data != "pair" or declared.unit == "reward" or name == "a picture model":
         raise ConfigError(
             f"rationale: a reason is written beside pairs of a language model's responses, which "
             f"{name} does not learn from. Choose a pair objective of policies, such as dpo or "

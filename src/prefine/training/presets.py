@@ -53,6 +53,11 @@ PRESETS: dict[str, Preset] = {
         "widen or narrow (arXiv:2505.12845).",
         rows={"instructions": {"intra": 1.0, "inter": 1.0}},
     ),
+    "mapl_reward": Preset(
+        "margin_reward",
+        "The same for a reward model, where it is exact.",
+        rows={"instructions": {"intra": 1.0, "inter": 1.0}},
+    ),
     "rationale_dpo": Preset(
         "dpo",
         "Pairs, and the likelihood of the reason for each, given both responses (RDPO, "
