@@ -3,7 +3,13 @@
 import pytest
 
 from prefine.objectives.registry import build, names
-from prefine.training.config import DataConfig, DenoisingConfig, RationaleConfig, parse
+from prefine.training.config import (
+    DataConfig,
+    DegreesConfig,
+    DenoisingConfig,
+    RationaleConfig,
+    parse,
+)
 from prefine.training.presets import PRESETS, expand
 
 NAMED = {"model": "m", "data": "d", "out": "o"}
@@ -17,6 +23,7 @@ def test_a_preset_is_an_objective_with_options_that_exist(name: str) -> None:
     DenoisingConfig(**preset.denoising)
     DataConfig(**preset.rows)
     RationaleConfig(**preset.rationale)
+    DegreesConfig(**preset.degrees)
     config = parse({"objective": name.replace("_", "-"), **NAMED})
     assert config.objective == preset.objective
     assert config.options == preset.options

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from prefine.errors import ConfigError
 from prefine.training.blocks import (
+    DegreesConfig,
     DenoisingConfig,
     LoraConfig,
     MixingConfig,
@@ -98,6 +99,7 @@ class RunConfig(Strict):
         denoising: How a picture model is scored; null for a language model.
         rationale: Also learn why people prefer the chosen response, from the reasons in the data;
             null does not.
+        degrees: Also learn how damaged a response is, from versions of it; null does not.
         training: Passed to `transformers.TrainingArguments`.
     """
 
@@ -126,6 +128,7 @@ class RunConfig(Strict):
     mixing: MixingConfig | None = None
     denoising: DenoisingConfig | None = None
     rationale: RationaleConfig | None = None
+    degrees: DegreesConfig | None = None
     training: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("objective")
@@ -144,6 +147,7 @@ BLOCKS: dict[tuple[Any, ...], type[BaseModel]] = {
     ("denoising",): DenoisingConfig,
     ("stop_early",): StopEarlyConfig,
     ("rationale",): RationaleConfig,
+    ("degrees",): DegreesConfig,
 }
 """Where a key stands -> what keys there are."""
 

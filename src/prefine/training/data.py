@@ -10,6 +10,7 @@ from prefine.objectives.declare import Spec
 from prefine.protocols import Adapter, Prepared
 from prefine.runs import EVAL_REJECTS, REJECTS, TARGET_REJECTS
 from prefine.training.config import DataConfig, RunConfig
+from prefine.training.degrees import put_versions
 from prefine.training.fit import MARGINS, keep_fed, refuse_empty, refuse_idle, refuse_unread
 from prefine.training.mixing import Sources
 from prefine.training.rows import EncodedRows
@@ -106,6 +107,8 @@ def load_data(config: RunConfig, declared: Spec, adapter: Adapter, *, name: str)
         if len(data.held_out_view.rows):
             data.held_out, prepared = _encode(data.held_out_view, declared, adapter, config.seed)
             _count(data.set_aside, data.held_out_view.set_aside, prepared.set_aside)
+    if config.degrees is not None:
+        put_versions(data, adapter, config)
     if config.mixing is not None:
         data.sources = _sources(config, declared, adapter, data, name)
         facts["mixing"] = data.sources.facts

@@ -58,7 +58,7 @@ def evaluate_run(
     shown = list(zip(before, draw_shown(plan, len(before)), strict=True))
     if held_out is None:
         return Outcome(shown=shown)
-    rows = [held_out[at] for at in range(len(held_out))]
+    rows = [held_out.alone(at) for at in range(len(held_out))]
     adapter = _for_evaluation(plan, rows)
     scores = score_rows(rows, trainer.policy, adapter)
     reference = _reference_scores(trainer, rows, adapter)

@@ -20,6 +20,7 @@ class Preset:
         denoising: How a picture model is scored.
         rows: How rows are made.
         rationale: The term that explains preferences.
+        degrees: The term that tells damaged responses apart.
     """
 
     objective: str
@@ -28,6 +29,7 @@ class Preset:
     denoising: Mapping[str, Any] = field(default_factory=dict[str, Any])
     rows: Mapping[str, Any] = field(default_factory=dict[str, Any])
     rationale: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    degrees: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 SHARED = {"reduction": "mean", "noise": "shared", "draws": 1}
@@ -84,6 +86,13 @@ PRESETS: dict[str, Preset] = {
         {"beta": 2000.0, "gamma": 10.0},
         {**SHARED, "noise": "inverted"},
     ),
+    "spo": Preset(
+        "dpo",
+        "Pairs, and a throw-away head that tells how damaged versions of both responses are (SPO, "
+        "arXiv:2409.17791).",
+        {"beta": 0.1},
+        degrees={"weight": 0.1, "steps": 3},
+    ),
     "text_dpo": Preset(
         "clipped_dpo",
         "A picture with its own caption and with a changed one (TDPO, arXiv:2509.25771); the "
@@ -117,7 +126,7 @@ def expand(values: Mapping[str, Any]) -> dict[str, Any]:
     if preset is None:
         return dict(values)
     found: dict[str, Any] = {**values, "objective": preset.objective}
-    for block in ("options", "denoising", "rows", "rationale"):
+    for block in ("options", "denoising", "rows", "rationale", "degrees"):
         ours, given = getattr(preset, block), values.get(block)
         if ours and (given is None or isinstance(given, Mapping)):
             found[block] = {**ours, **(given or {})}
