@@ -16,12 +16,12 @@ from prefine.engine.packed import base_of
 from prefine.scores import Needs
 from prefine.training.degree_head import attach_head
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
     "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128,
     "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
 }  # fmt: skip
-CAPPED = {"head_dim": 8, "sliding_window": 6, "query_pre_attn_scalar": 8}
+CAPPED: dict[str, Any] = {"head_dim": 8, "sliding_window": 6, "query_pre_attn_scalar": 8}
 
 MODELS: dict[str, Callable[[], Any]] = {
     "llama": lambda: transformers.LlamaForCausalLM(transformers.LlamaConfig(**SMALL)),

@@ -77,3 +77,39 @@ def test_degrees_are_learnt_beside_preferences(
     assert kept == load_file(home / "model" / "model.safetensors").keys()
     code, text, _ = prefine("diagnose", out, "--json")
     assert code in (0, 1)
+
+
+def test_a_dry_run_shows_versions_and_counts_them(
+    home: Path, telling: Path, tmp_path: Path, prefine: Call
+) -> None:
+    code, text, err = prefine(*words(home, telling, "spo", tmp_path / "a", "--dry-run", "--json"))
+    assert code == 0, err
+    assert "damaged_rejected: " in err
+    assert "(preference) + -0.1 mean over responses" in json.loads(text)["formula"]
+    plain = prefine(*words(home, telling, "dpo", tmp_path / "b", "--dry-run", "--json"))
+    tokens, fewer = (json.loads(said)["estimate"]["tokens"] for said in (text, plain[1]))
+    assert tokens > 1.3 * fewer, "what is computed beside the pairs is estimated, too"
+
+
+def test_the_preset_is_listed(prefine: Call) -> None:
+    code, text, _ = prefine("train", "spo", "--list")
+    assert code == 0
+    assert "degrees.steps=3" in text
+    assert "The objective is dpo" in text
+    assert "spo" in prefine("train", "--list")[1]
+
+
+@pytest.mark.parametrize("objective", ["kto", "reward", "sft", "mapl"])
+def test_objectives_without_pairs_of_a_policy_are_refused(
+    objective: str, home: Path, telling: Path, tmp_path: Path, prefine: Call
+) -> None:
+    more = ("--set", "degrees.weight=0.1")
+    code, _, err = prefine(*words(home, telling, objective, tmp_path / "run", *more))
+    assert code == 2
+    assert "Choose a pair objective of policies" in err
+
+
+def test_data_without_key_words_says_what_to_do(home: Path, tmp_path: Path, prefine: Call) -> None:
+    code, _, err = prefine(*words(home, home / "pairs.jsonl", "spo", tmp_path / "run"))
+    assert code == 1
+    assert "no response can be damaged step by step" in err

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,14 @@ from prefine.adapters.bind import HEAD
 from prefine.errors import ConfigError, ObjectiveError, RecordError, RunFolderError
 from prefine.objectives.degrees import degree_cross_entropy
 from prefine.runs import RunFolder
-from prefine.scores import Scores
+from prefine.scores import ItemScores, Scores
 from prefine.training.config import RunConfig, parse
 from prefine.training.degree_head import WEIGHTS, DegreeHead, attach_head, head_on
 from prefine.training.degrees import Versions
 from prefine.training.metrics import finish, metric_sums
 from prefine.training.plan import prepare
 from prefine.training.run import train
+from prefine.training.terms import term_rows
 
 THINGS = ("tea", "wind", "coal", "rope", "milk", "salt", "iron", "wool")
 
@@ -132,6 +134,14 @@ def test_the_items_of_a_batch_say_their_degree(home: Path, tmp_path: Path) -> No
     assert batch["index"].shape == (6, 2), "a pair is compared, not its versions"
     plain = plan.adapter.collate([plan.data.train.alone(at) for at in range(6)])
     assert "degree" not in plain
+    preference, degrees = plan.terms
+    items = ItemScores(torch.zeros(len(batch["units"])), batch["units"].float())
+    read = term_rows(batch, degrees, items, None)
+    expected = [row["degree"][2:] or [0, 0] for row in rows]  # what is absent is masked
+    assert read.columns["degree"].tolist() == expected
+    assert read.weight is not None
+    assert read.weight.tolist() == [float(len(row["roles"]) > 2) for row in rows]
+    assert "degree" not in term_rows(batch, preference, items, None).columns
 
 
 def test_without_versions_a_row_is_as_it_was() -> None:
@@ -176,8 +186,9 @@ def test_its_weights_are_kept(tmp_path: Path) -> None:
 
 
 def test_it_has_a_rate_of_its_own() -> None:
-    model = nn.Linear(3, 3)
-    model.config = type("", (), {"get_text_config": lambda self: self, "hidden_size": 3})()
+    model: Any = nn.Linear(3, 3)
+    model.config = SimpleNamespace(hidden_size=3)
+    model.config.get_text_config = lambda: model.config
     head = attach_head(model, 2, 0.5)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, weight_decay=0.1)
     for _ in range(2):  # asking twice changes nothing
@@ -221,6 +232,19 @@ def test_a_run_starts_where_dpo_does_and_saves_no_head(home: Path, tmp_path: Pat
     assert any(not kept[name].equal(moved[name]) for name in kept), "the trunk hears of degrees"
     head = load_file(tmp_path / "spo" / "checkpoints" / "checkpoint-6" / WEIGHTS)
     assert head["weight"].abs().max() > 0.05, "it learns at its own rate"
+
+
+def test_what_is_held_out_is_what_dpo_holds_out(home: Path, tmp_path: Path) -> None:
+    """So that runs with and without the term are compared row by row."""
+    kept: list[list[dict[str, Any]]] = []
+    for name, degrees in (("spo", {}), ("dpo", None)):
+        more: dict[str, Any] = {"holdout": 0.4, "degrees": degrees}
+        train(config(home, tmp_path / name, **more), quiet=True)
+        kept.append(RunFolder(tmp_path / name).held_out() or [])
+    ours, theirs = kept
+    for name in ("record", "text", "roles", "reference", "length"):
+        assert [row[name] for row in ours] == [row[name] for row in theirs]
+    assert all(len(row["scores"]) == 2 for row in ours)
 
 
 @pytest.mark.parametrize(
