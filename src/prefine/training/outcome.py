@@ -69,7 +69,7 @@ def evaluate_run(
     elif of_pairs:
         metrics = _policy_metrics(view_rows, rows, scores, reference)
     else:
-        metrics = _likelihood(rows, scores, reference)
+        metrics = _likelihood(rows, scores, reference, plan.adapter.unit)
     return Outcome(metrics, rows, scores, reference, shown)
 
 
@@ -112,11 +112,14 @@ def _likelihood(
     rows: Sequence[Row],
     scores: Sequence[Sequence[float]],
     reference: Sequence[Sequence[float]] | None,
+    unit: str = "nats",
 ) -> dict[str, Stat]:
     """Numbers of points and lists: likelihood per token, and how well what is liked stands out."""
     clusters = [str(row["cluster"]) for row in rows]
     first = np.array([values[0] for values in scores])
-    if "mask" in rows[0]:
+    if unit == "reward":
+        metrics = dict[str, Stat]()
+    elif "mask" in rows[0]:
         length = np.array([max(1.0, float(row["mask"][0].sum())) for row in rows])
         metrics = {"log_prob_per_token": cluster_bootstrap(first / length, clusters)}
     else:
