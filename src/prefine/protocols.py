@@ -23,6 +23,7 @@ is left out);
 `seeds`: [N, 2] a row's seed and the item's number in it, where something is drawn; a NumPy array,
     which stays in the host's memory;
 `response_length`: [N] tokens of each response that are scored, or would be after a prompt;
+`degree`: [N] how many steps each item's response is damaged by, where some are; -1 for the others;
 `features`: [N, H] the trunk's hidden states, where it is frozen; `items` is then empty;
 `reference`: [N] cached reference scores, where they are known;
 `records`: ids of the B records, for messages;
@@ -66,6 +67,7 @@ class Adapter(Protocol):
             reference scores may be cached.
         unit: What a score is: `"nats"`, `"reward"`, or a surrogate and its scale.
         elements: Names of what `score` can give per token, step or draw.
+        has_vector: Whether `score` can give a vector of each item.
     """
 
     @property
@@ -80,6 +82,11 @@ class Adapter(Protocol):
 
     @property
     def elements(self) -> frozenset[str]:
+        """See above."""
+        ...
+
+    @property
+    def has_vector(self) -> bool:
         """See above."""
         ...
 

@@ -89,6 +89,33 @@ def test_rows_that_compare_prompts(home: Path, tmp_path: Path, prefine: Call) ->
     assert (code, "rows.instructions shapes pair rows" in err) == (2, True)
 
 
+def test_a_reward_that_compares_prompts(
+    home: Path, tmp_path: Path, prefine: Call, numbers: Numbers
+) -> None:
+    """Three rows a pair train a reward model, which starts at log 2 and is read as any other."""
+    more = ("--set", "training.learning_rate=1e-2", "--set", "training.num_train_epochs=3")
+    code, out, err = prefine(*words(home, "mapl-reward", tmp_path / "run", "--json", *more))
+    assert code == 0, err
+    summary = json.loads(out)
+    assert (summary["unit"], summary["reference"]) == ("reward", "none")
+    assert summary["rows"]["train"] - 3 * (39 - summary["rows"]["held_out"]) in (0, 1)
+    assert numbers(summary["metrics"]).keys() >= {"accuracy", "baseline_longer", "margin", "ece"}
+    steps = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    losses = [step["loss"] for step in steps if "loss" in step]
+    assert losses[-1] < losses[0] < 0.8, "a new head is about even: log 2"
+    told = json.loads((tmp_path / "run" / "model" / "preference.json").read_text())
+    assert told["scale"] == "prompt"
+    code, out, err = prefine(
+        "evaluate", "reward", tmp_path / "run" / "model", home / "pairs.jsonl", "--json"
+    )
+    assert code == 0, err
+    assert json.loads(out)["accuracy"]["value"] > 0.8
+    code, _, err = prefine(
+        *words(home, "mapl-reward", tmp_path / "r", "--set", "rationale.gamma=0.5")
+    )
+    assert (code, "Choose a pair objective of policies" in err) == (2, True)
+
+
 def test_people_see_numbers_and_where_to_look(home: Path, tmp_path: Path, prefine: Call) -> None:
     code, out, err = prefine(*words(home, "sft", tmp_path / "run"))
     assert code == 0

@@ -80,7 +80,7 @@ def test_gradients_are_equal_in_single_precision(name: str) -> None:
 
 
 def test_two_processes_equal_one(tmp_path: Path) -> None:
-    names = ["aot", "bco", "dpo", "kto", "robust_em", "tdpo2", "terms"]
+    names = ["aot", "bco", "degrees", "dpo", "kto", "robust_em", "tdpo2", "terms"]
     found = processes(2, tmp_path, ",".join(names), "4", "1")
     assert sorted(found) == names
     for name, (two, two_gradients, two_metrics) in found.items():

@@ -30,7 +30,9 @@ from prefine.objectives import (
     simpo,
     tdpo2,
 )
+from prefine.objectives.degrees import degree_cross_entropy
 from prefine.scores import Term
+from prefine.training.degree_head import attach_head
 from prefine.training.reference import ModuleReference
 from prefine.training.rows import EncodedRows
 from prefine.training.trainer import PreferenceTrainer
@@ -58,6 +60,13 @@ OBJECTIVES: dict[str, tuple[Any, str]] = {
         ],
         "pair",
     ),
+    "degrees": (
+        lambda: [
+            Term("preference", partial(dpo, beta=1.0), ("chosen", "rejected")),
+            Term("degrees", degree_cross_entropy, ("damaged_chosen", "damaged_rejected")),
+        ],
+        "damaged",
+    ),
     "aot": (lambda: partial(aot, beta=1.0), "equal"),
     "bco": (lambda: bco(beta=1.0), "point"),
     "alpha_dpo": (lambda: alpha_dpo(beta=1.0), "pair"),
@@ -80,6 +89,8 @@ def rows(kind: str, silent: bool = False) -> list[dict[str, Any]]:
         )
         if kind == "point":
             roles = [*roles, "mismatched"]
+        elif kind == "damaged" and i % 3:
+            roles = [*roles, "damaged_chosen", "damaged_rejected"]
         elif kind == "pair" and i % 3:
             roles = [*roles, "extra"]
         responses = [tokens(1, 9) for _ in roles]
@@ -92,6 +103,7 @@ def rows(kind: str, silent: bool = False) -> list[dict[str, Any]]:
                 "label": [bool(i % 2)] if kind == "point" else None,
                 "utility": [float(count - k) for k in range(count)] if kind == "list" else None,
                 "roles": roles,
+                "degree": [-1, -1, i % 4, i % 2][: len(roles)] if kind == "damaged" else None,
                 "prompt": [tokens(2, 6)] * len(roles),
                 "response": responses,
                 "mask": [np.ones(len(r), dtype=bool) for r in responses],
@@ -144,6 +156,8 @@ def fit(
     make, kind = OBJECTIVES[name]
     model, adapter = tiny(dtype), CausalLM(Tokens())
     reference = ModuleReference(copy.deepcopy(model), adapter, "initial", is_initial_policy=True)
+    if kind == "damaged":
+        attach_head(model, 4, 3e-2)
     folder = out or tempfile.mkdtemp()
     args = TrainingArguments(
         folder, per_device_train_batch_size=per_device, gradient_accumulation_steps=accumulate,

@@ -3,13 +3,16 @@
 import math
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
 
 from prefine.errors import ObjectiveError
-from prefine.objectives import dpo, margin_dpo
-from prefine.objectives.combine import contrast
+from prefine.objectives import bradley_terry, dpo, margin_dpo, margin_reward
+from prefine.objectives.combine import contrast, weighted_sum
+from prefine.objectives.declare import spec
+from prefine.objectives.registry import build, names
 from prefine.scores import Scores
 
 F64 = torch.float64
@@ -54,6 +57,29 @@ def test_what_is_absent_has_no_gradient() -> None:
     assert policy.grad[1, 2] > 0 > policy.grad[1, 3], "the second margin falls"
 
 
-def test_three_responses_are_no_row() -> None:
-    with pytest.raises(ObjectiveError, match=r"holds 3 responses.*rows\.instructions"):
-        margin_dpo(rows([1.0, 2.0, 3.0]))
+@pytest.mark.parametrize("loss", [margin_dpo, margin_reward])
+def test_three_responses_are_no_row(loss: Any) -> None:
+    with pytest.raises(ObjectiveError, match=rf"{loss.__name__} .*holds 3.*rows\.instructions"):
+        loss(rows([1.0, 2.0, 3.0]))
+
+
+def test_rewards_worked_out_by_hand() -> None:
+    # r_1 - r_2 = 2; (3 - 1) - (2 - 4) = 4; the second pair of the first row is absent
+    scores = replace(rows([3.0, 1.0], [3.0, 1.0, 2.0, 4.0]), reference=None)
+    expected = [math.log1p(math.exp(-2)), math.log1p(math.exp(-4))]
+    torch.testing.assert_close(margin_reward(scores), torch.tensor(expected, dtype=F64))
+
+
+def test_a_pair_of_rewards_is_bradley_terry_and_no_reference_is_read() -> None:
+    scores = rows([3.0, 1.0], [0.0, 2.0])
+    torch.testing.assert_close(margin_reward(scores), bradley_terry(scores))
+    moved = replace(scores, reference=torch.randn(2, 2, dtype=F64))
+    assert margin_reward(moved).equal(margin_reward(scores))
+    assert not spec(margin_reward).needs.reference
+
+
+def test_only_losses_of_rewards_say_so() -> None:
+    units = {name: spec(build(name)).unit for name in names()}
+    assert {name for name, unit in units.items() if unit} == {"bradley_terry", "margin_reward"}
+    assert spec(build("robust_em", {"loss": "reward"})).unit == "reward"
+    assert spec(weighted_sum([dpo, bradley_terry], [1.0, 1.0])).unit == "reward"

@@ -322,6 +322,7 @@ def test_a_run_leaves_ordinary_adapters(configure: Configure) -> None:
         ("dpo", {"mixing": {"toward": "x", "by": "y"}}, "mixing weighs sources"),
         ("dpo", {"reference_update": {}}, "reference_update moves"),
         ("dpo", {"rationale": {}}, "rationale adds a term"),
+        ("dpo", {"degrees": {}}, "degrees adds a term"),
         ("dpo", {"rows": {"instructions": {"intra": 1.0}}}, "adds rows that are no plain pairs"),
         ("dpo", {"rows": {"ties": "keep"}}, "nobody can lead"),
         ("dpo", {"training": {"optim": "lomo"}}, "inside the backward pass"),

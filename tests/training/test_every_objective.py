@@ -97,6 +97,20 @@ def test_errors_are_not_asked_of_a_language_model(home: Path, tmp_path: Path, na
         two_steps(home, tmp_path / "run", name, spec(build(name)).data)
 
 
+def test_an_objective_of_rewards_from_elsewhere_trains_a_reward_model(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "from prefine.objectives import bradley_terry\n"
+    code += "from prefine.objectives.combine import over_pairs\n"
+    (tmp_path / "ranked_rewards.py").write_text(code + "ranked = over_pairs(bradley_terry)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    steps = two_steps(home, tmp_path / "run", "ranked_rewards:ranked", "list", holdout=0.4)
+    assert all(math.isfinite(step["loss"]) for step in steps)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["unit"] == "reward"
+    assert summary["metrics"].keys() == {"best_is_first"}, "a reward is no likelihood"
+
+
 @pytest.mark.parametrize(("name", "kind"), [("bco", "point"), ("alpha_dpo", "pair")])
 def test_a_carried_statistic_moves(home: Path, tmp_path: Path, name: str, kind: str) -> None:
     """From the second step on rewards differ from 0, and the statistic with them."""

@@ -6,6 +6,7 @@ from prefine.objectives.registry import build, names
 from prefine.training.config import (
     ChaseConfig,
     DataConfig,
+    DegreesConfig,
     DenoisingConfig,
     LoraConfig,
     RationaleConfig,
@@ -26,6 +27,7 @@ def test_a_preset_is_an_objective_with_options_that_exist(name: str) -> None:
     RationaleConfig(**preset.rationale)
     ChaseConfig(**preset.chase)
     LoraConfig(**preset.lora)
+    DegreesConfig(**preset.degrees)
     config = parse({"objective": name.replace("_", "-"), **NAMED})
     assert config.objective == preset.objective
     assert config.options == preset.options

@@ -12,6 +12,9 @@ from torch import nn
 
 _PLAIN = "_prefine_plain_forward"
 
+HEAD = "vector_head"
+"""Attribute of a bound model that holds what reads an item's hidden state, if anything does."""
+
 
 def bind(model: nn.Module, adapter: Any) -> nn.Module:
     """Make `model(batch=..., needs=..., draw=...)` score a batch; other calls stay as they are.

@@ -8,11 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from prefine.adapters.alignment import edited_tokens
-from prefine.adapters.bind import plain_forward
+from prefine.adapters.bind import HEAD, plain_forward
 from prefine.adapters.text_adapter import TextAdapter
 from prefine.engine.choose import require_packed
 from prefine.engine.layout import PackedItems
-from prefine.engine.packed import head_of, scored_logits, table, table_mask, token_log_probs
+from prefine.engine.packed import (
+    head_of,
+    hidden_states,
+    scored_logits,
+    table,
+    table_mask,
+    token_log_probs,
+)
 from prefine.errors import ObjectiveError
 from prefine.protocols import Batch, Draw
 from prefine.scores import ItemScores, Needs
@@ -28,6 +35,7 @@ class CausalLM(TextAdapter):
 
     name: ClassVar[str] = "causal_lm"
     unit = "nats"
+    has_vector = True
     elements = frozenset(
         {
             "log_prob", "edited", "entropy", "top_entropy", "top_mass", "log_collision",
@@ -52,19 +60,24 @@ class CausalLM(TextAdapter):
             what the ten likeliest tokens hold of entropy and probability; `kl_reference` [N, L],
             nats, the divergence of the reference from this model, for which `against` holds the
             reference's `log_softmax` [M, V] at the M scored tokens in order, an element, too;
-            `edited` [N, L], 1 for tokens that the other response of the pair does not have.
+            `edited` [N, L], 1 for tokens that the other response of the pair does not have. If
+            `needs` asks, `vector` [N, H], the last hidden state at each item's last token, which
+            is the scored end of its response; or [N, D], what a head on the model makes of it
+            (see `training.degree_head`).
         """
-        items, wanted = batch["items"], frozenset() if needs is None else needs.elements
+        items, needs = batch["items"], Needs() if needs is None else needs
+        wanted = needs.elements
         if isinstance(items, PackedItems):
             tokens = _packed(model, items, wanted)
         else:
-            tokens = _padded(model, items)
+            tokens = _padded(model, items, needs.vector)
         value = tokens.table.sum(1)
         elements = _elements(wanted, tokens, against)
         if "edited" in wanted:
             at = tokens.lay_out(tokens.target)
             elements["edited"] = edited_tokens(batch["index"], at, tokens.mask)
-        return ItemScores(value, tokens.mask.sum(1).to(value.dtype), None, elements)
+        vector = _read(model, tokens.last) if needs.vector else None
+        return ItemScores(value, tokens.mask.sum(1).to(value.dtype), vector, elements)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +92,7 @@ class _Tokens:
         logits: [S, V], or None where whole distributions were not asked for.
         entropy: [S] without gradient, or None.
         top: [S, k] log-probabilities of the likeliest tokens, or None.
+        last: [N, H] the last hidden state at each item's last token, or None.
     """
 
     table: Tensor
@@ -88,6 +102,7 @@ class _Tokens:
     logits: Tensor | None
     entropy: Tensor | None = None
     top: Tensor | None = None
+    last: Tensor | None = None
 
 
 TOP = 10
@@ -99,10 +114,11 @@ WHOLE = {"log_collision", "log_softmax", "kl_reference"}
 """Elements that need every token's whole distribution at once."""
 
 
-def _padded(model: nn.Module, items: Mapping[str, Tensor]) -> _Tokens:
-    logits = plain_forward(model)(
-        input_ids=items["input_ids"], attention_mask=items["attention_mask"], use_cache=False
-    ).logits[:, :-1]
+def _padded(model: nn.Module, items: Mapping[str, Tensor], vector: bool) -> _Tokens:
+    inputs = {"input_ids": items["input_ids"], "attention_mask": items["attention_mask"]}
+    more = {"output_hidden_states": True} if vector else {}
+    out = plain_forward(model)(**inputs, **more, use_cache=False)
+    logits = out.logits[:, :-1]
     mask = items["response_mask"][:, 1:]
     kept = logits[mask]
     kept = kept if kept.dtype == torch.float64 else kept.float()
@@ -111,7 +127,11 @@ def _padded(model: nn.Module, items: Mapping[str, Tensor]) -> _Tokens:
         return values.new_zeros(mask.shape).masked_scatter(mask, values)
 
     target = items["input_ids"][:, 1:][mask]
-    return _Tokens(lay_out(_chosen(kept, target)), mask, target, lay_out, kept)
+    last = None
+    if vector:
+        end = items["attention_mask"].sum(1) - 1  # padding stands on the right
+        last = out.hidden_states[-1][torch.arange(len(end), device=end.device), end]
+    return _Tokens(lay_out(_chosen(kept, target)), mask, target, lay_out, kept, last=last)
 
 
 def _packed(model: nn.Module, items: PackedItems, wanted: frozenset[str]) -> _Tokens:
@@ -119,16 +139,23 @@ def _packed(model: nn.Module, items: PackedItems, wanted: frozenset[str]) -> _To
         return table(items, values)
 
     require_packed(model)
-    mask = table_mask(items)
+    mask, hidden = table_mask(items), hidden_states(model, items)
+    last = hidden[items.last]
     if wanted & WHOLE:
-        logits = scored_logits(model, items)
+        logits = scored_logits(model, items, hidden)
         found = lay_out(_chosen(logits, items.target))
-        return _Tokens(found, mask, items.target, lay_out, logits)
+        return _Tokens(found, mask, items.target, lay_out, logits, last=last)
     top = min(TOP, head_of(model).weight.shape[0]) if wanted & OF_TOP else 0
-    said = token_log_probs(model, items, entropy="entropy" in wanted, top=top)
+    said = token_log_probs(model, items, hidden=hidden, entropy="entropy" in wanted, top=top)
     return _Tokens(
-        lay_out(said.log_prob), mask, items.target, lay_out, None, said.entropy, said.top
+        lay_out(said.log_prob), mask, items.target, lay_out, None, said.entropy, said.top, last
     )
+
+
+def _read(model: nn.Module, last: Tensor | None) -> Tensor | None:
+    """What a head on the model makes of hidden states, or the states themselves."""
+    head = getattr(model, HEAD, None)
+    return last if head is None or last is None else head(last)
 
 
 def _chosen(logits: Tensor, target: Tensor) -> Tensor:

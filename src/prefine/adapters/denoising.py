@@ -84,6 +84,11 @@ class Denoising:
         return self.fixed_draws is not None
 
     @property
+    def has_vector(self) -> bool:
+        """A picture has none."""
+        return False
+
+    @property
     def unit(self) -> str:
         """What a score is: minus half a squared error, its mean or its sum."""
         return "-mse/2" if self.reduction == "mean" else "-sse/2"

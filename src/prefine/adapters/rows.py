@@ -68,6 +68,9 @@ def _lay_out(
         "units": torch.tensor([units(row, k) for _, row, k in items]).long(),
         "records": [str(row["record"]) for row in rows],
     }
+    if any(row.get("degree") is not None for row in rows):
+        degrees = [-1 if row.get("degree") is None else row["degree"][k] for _, row, k in items]
+        batch["degree"] = torch.tensor(degrees).long()
     references = [row["reference"][k] for _, row, k in items if row.get("reference") is not None]
     if items and len(references) == len(items):
         batch["reference"] = torch.tensor(references, dtype=torch.float64)

@@ -39,6 +39,7 @@ class TextAdapter:
     name: ClassVar[str]
     unit: ClassVar[str]
     elements = frozenset[str]()
+    has_vector = False
 
     def prepare(self, view: Any) -> Prepared:
         """Encode a view; see `adapters.text`."""

@@ -42,17 +42,31 @@ def _made(ids: Tensor) -> Tensor:
 
 
 def token_log_probs(
-    model: nn.Module, items: PackedItems, *, entropy: bool = False, top: int = 0
+    model: nn.Module,
+    items: PackedItems,
+    *,
+    hidden: Tensor | None = None,
+    entropy: bool = False,
+    top: int = 0,
 ) -> Said:
-    """Return what is said of each scored token; entropies and the likeliest ones if asked."""
-    hidden = hidden_states(model, items)[items.source]
-    return linear_log_prob(hidden, head_of(model), items.target, entropy=entropy, top=top)
+    """Return what is said of each scored token; entropies and the likeliest ones if asked.
+
+    Args:
+        model: The policy.
+        items: A packed row.
+        hidden: [T, H] its last hidden states, where they are at hand.
+        entropy: Whether entropies are asked for.
+        top: How many of the likeliest tokens are.
+    """
+    hidden = hidden_states(model, items) if hidden is None else hidden
+    source = hidden[items.source]
+    return linear_log_prob(source, head_of(model), items.target, entropy=entropy, top=top)
 
 
-def scored_logits(model: nn.Module, items: PackedItems) -> Tensor:
+def scored_logits(model: nn.Module, items: PackedItems, hidden: Tensor) -> Tensor:
     """Return [S, V] the logits at the scored tokens alone, for losses on whole distributions."""
     head = head_of(model)
-    logits = nn.functional.linear(hidden_states(model, items)[items.source], head.weight, head.bias)
+    logits = nn.functional.linear(hidden[items.source], head.weight, head.bias)
     logits = logits if logits.dtype == torch.float64 else logits.float()
     logits = logits * head.scale
     return logits if head.cap is None else head.cap * (logits / head.cap).tanh()

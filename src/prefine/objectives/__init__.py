@@ -10,7 +10,7 @@ from prefine.objectives.denoising import diffusion_kto, mapo
 from prefine.objectives.divergences import f_dpo
 from prefine.objectives.edits import salt
 from prefine.objectives.graded import exo_reward, info_nca, listwise_nca
-from prefine.objectives.levels import margin_dpo
+from prefine.objectives.levels import margin_dpo, margin_reward
 from prefine.objectives.likelihood import poft, sft
 from prefine.objectives.listwise import plackett_luce, pro
 from prefine.objectives.margins import discopop, exo_preference, hinge, robust_dpo
@@ -65,6 +65,7 @@ __all__ = [
     "listwise_nca",
     "mapo",
     "margin_dpo",
+    "margin_reward",
     "mm_dpo",
     "modpo",
     "nca",

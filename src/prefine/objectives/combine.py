@@ -63,6 +63,7 @@ def weighted_sum(losses: Sequence[Loss], weights: Sequence[float]) -> Loss:
             specs[0].per,
             any(s.coupled for s in specs),
             " + ".join(f"{weight:g} [{s.formula}]" for weight, s in terms),
+            next((s.unit for s in specs if s.unit), None),
         )
 
     return declared(total, declare, "weighted_sum")

@@ -14,6 +14,7 @@ from prefine.scores import Needs, Scores, Term
 
 Data = Literal["pair", "list", "point"]
 Per = Literal["row", "unit"]
+Unit = Literal["reward"]
 Options = Mapping[str, Any]
 Loss = Callable[..., Tensor]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -30,6 +31,8 @@ class Spec:
             makes the total a mean over tokens.
         coupled: True if the loss of a row depends on other rows of the batch.
         formula: The loss of a row in plain text, with the values of its options.
+        unit: `"reward"` if it trains a model that gives rewards; None if it trains a policy, or
+            takes whatever a model gives.
     """
 
     data: Data
@@ -37,6 +40,7 @@ class Spec:
     per: Per = "row"
     coupled: bool = False
     formula: str = ""
+    unit: Unit | None = None
 
 
 @runtime_checkable
@@ -75,6 +79,7 @@ def objective(
     per: Per = "row",
     coupled: bool = False,
     formula: str | Callable[[Options], str] = "",
+    unit: Unit | None = None,
     name: str = "",
 ) -> Callable[[F], F]:
     """Declare what a loss consumes, and guard its door.
@@ -89,6 +94,7 @@ def objective(
         coupled: True if the loss of a row depends on other rows of the batch.
         formula: The loss of a row in plain text, `{option}` standing for an option's value; a
             function of the options where they decide.
+        unit: `"reward"` for a loss of reward models, which are then what is trained.
         name: What messages call it; the function's name by default.
 
     Example:
@@ -109,7 +115,7 @@ def objective(
             options = _defaults(loss) | dict(given)
             template = formula(options) if callable(formula) else formula
             shown = _Shown((name, _shown(value)) for name, value in options.items())
-            return Spec(data, reads(options), per, coupled, template.format_map(shown))
+            return Spec(data, reads(options), per, coupled, template.format_map(shown), unit)
 
         @wraps(loss)
         def guarded(scores: Scores, **options: Any) -> Tensor:

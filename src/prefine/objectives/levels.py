@@ -56,17 +56,68 @@ def margin_dpo(scores: Scores, *, beta: Strength = 0.1) -> Tensor:
         >>> margin_dpo(rows, beta=1.0)  # sigma(2), sigma(2 - 1)
         tensor([0.1269, 0.3133])
     """
-    count = scores.policy.shape[1]
+    return logistic(beta * _lead("margin_dpo", scores, scores.log_ratio))
+
+
+@objective(
+    "list",
+    needs=Needs(roles=frozenset({"margins"})),
+    formula="-log sigma(r_1 - r_2), less r_3 - r_4 inside where a row holds a second pair",
+    unit="reward",
+)
+def margin_reward(scores: Scores) -> Tensor:
+    r"""Bradley-Terry over pairs of rewards, and over margins of which the first must be the larger.
+
+    .. math:: \ell = -\log\sigma(r_1 - r_2) \quad\text{or}\quad
+        -\log\sigma\big((r_1 - r_2) - (r_3 - r_4)\big)
+
+    Rows are those of `margin_dpo`: a pair, one response under two prompts, or two pairs of which
+    the one with the larger margin comes first. The preset `mapl_reward` makes all three.
+
+    Args:
+        scores: Rows of two or four responses; `policy` holds rewards.
+
+    Returns:
+        [B] loss per row, nats.
+
+    Raises:
+        ObjectiveError: If rows hold neither two nor four responses.
+
+    Curves:
+        Starts near 0.693 with a new head. `rewards/margins` is that of the first pair of each row,
+        so it mixes responses with prompts; `accuracy` of the held-out pairs is of preferences.
+
+    Pitfalls:
+        Bradley-Terry leaves a constant free for each prompt; a response under two prompts ties
+        those of the two, so a reward trained with `intra` rows says of prompts, too, how easily
+        they are obeyed. A prompt that is cut may lose the instruction that told two apart.
+
+    Source:
+        MAPL, arXiv:2505.12845, in its form for reward models, which is exact: no normalising
+        constant stands between two prompts. The form for margins is inferred from the abstract.
+
+    Example:
+        >>> rows = Scores(torch.tensor([[3.0, 1.0, 0.0, 0.0], [3.0, 1.0, 2.0, 1.0]]),
+        ...               torch.ones(2, 4),
+        ...               valid=torch.tensor([[True, True, False, False], [True] * 4]))
+        >>> margin_reward(rows)  # sigma(2), sigma(2 - 1)
+        tensor([0.1269, 0.3133])
+    """
+    return logistic(_lead("margin_reward", scores, scores.policy))
+
+
+def _lead(name: str, scores: Scores, values: Tensor) -> Tensor:
+    """[B] the margin of a row's first pair, less that of the second where there is one."""
+    count = values.shape[1]
     if count not in (2, 4):
         raise ObjectiveError(
-            f"margin_dpo takes a pair, or two pairs whose margins are compared, but a row holds "
+            f"{name} takes a pair, or two pairs whose margins are compared, but a row holds "
             f"{count} responses. Make the rows with rows.instructions, or use plackett_luce."
         )
-    ratio = scores.log_ratio
-    margin = ratio[:, 0] - ratio[:, 1]
-    if count == 4:
-        second = ratio[:, 2] - ratio[:, 3]
-        if scores.valid is not None:
-            second = torch.where(scores.valid[:, 2:].all(1), second, 0.0)
-        margin = margin - second
-    return logistic(beta * margin)
+    margin = values[:, 0] - values[:, 1]
+    if count == 2:
+        return margin
+    second = values[:, 2] - values[:, 3]
+    if scores.valid is not None:
+        second = torch.where(scores.valid[:, 2:].all(1), second, 0.0)
+    return margin - second

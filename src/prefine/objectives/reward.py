@@ -48,7 +48,7 @@ def _formula(options: Options) -> str:
     return f"{scale}[{either}], {label_text(options)}{tie}{centre}"
 
 
-@objective("pair", needs=_needs, formula=_formula)
+@objective("pair", needs=_needs, formula=_formula, unit="reward")
 def bradley_terry(
     scores: Scores,
     *,

@@ -134,15 +134,16 @@ def _refuse_other(study: Study, resume: bool) -> None:
 def _check(study: Study, trial: Trial) -> None:
     """Refuse an objective that cannot be run, before the first run of any."""
     name = trial.objective
-    if name == "bradley_terry":
+    declared = spec(registry.build(name, trial.options))
+    if declared.unit == "reward":
         raise ConfigError(
-            "bradley_terry trains a reward model, which answers nothing: it cannot be compared "
-            "with objectives that train a policy. Leave it out."
+            f"{name} trains a reward model, which answers nothing: it cannot be compared with "
+            "objectives that train a policy. Leave it out."
         )
     config = _config(study, trial, 0, study.out)
     adapter = CausalLM(load_tokenizer(study.model), max_length=config.max_length)
     try:
-        load_data(config, spec(registry.build(name, trial.options)), adapter, name=name)
+        load_data(config, declared, adapter, name=name)
     except (ConfigError, RecordError) as error:
         raise type(error)(f"Nothing was run, for {name} cannot be. {error}") from error
 

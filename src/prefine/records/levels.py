@@ -43,7 +43,8 @@ def with_instructions(
         view: Pairs.
         weights: Level -> weight of its rows; a level that is not named adds none.
         seed: Which instructions, for which response, in which direction.
-        as_lists: Return lists of two and four responses, which `margin_dpo` takes.
+        as_lists: Return lists of two and four responses, which `margin_dpo` and
+            `margin_reward` take.
         checkers: Of `prefine.records.instructions.FAMILIES`.
 
     Returns:
@@ -96,7 +97,7 @@ def _check(
     if "inter" in weights and not as_lists:
         raise ConfigError(
             "Rows of `inter` compare two margins, four responses a row, which no loss of pairs "
-            "takes. Train margin_dpo, or ask for `intra` alone."
+            "takes. Train margin_dpo (margin_reward for a reward model), or ask for `intra` alone."
         )
     if not checkers or set(checkers) - set(FAMILIES):
         raise ConfigError(f"`checkers` must be of {', '.join(FAMILIES)}, got {[*checkers]}.")

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Strict(BaseModel):
@@ -101,6 +101,32 @@ class ChaseConfig(Strict):
     alpha: float = Field(default=0.3, ge=0, lt=1)
     beta: float = Field(default=0.1, gt=0)
     every: int = Field(default=20, ge=1)
+
+
+class DegreesConfig(Strict):
+    """A term that tells how damaged a response is (see `training.degrees`).
+
+    Attributes:
+        weight: Of the term.
+        steps: From the whole response to one without any of its key words.
+        keys: Which words are taken out: the `rare` ones of the data, or as many at `random`.
+        filler: Stands where a word was.
+        learning_rate: Of the head, which begins at 0 and is thrown away.
+    """
+
+    weight: float = Field(default=0.1, gt=0)
+    steps: int = Field(default=3, ge=1)
+    keys: Literal["rare", "random"] = "rare"
+    filler: str = "..."
+    learning_rate: float = Field(default=1e-3, gt=0)
+
+    @field_validator("filler")
+    @classmethod
+    def _seen(cls, filler: str) -> str:
+        """What stands for nothing would make responses shorter, and length tell the degree."""
+        if not filler.strip():
+            raise ValueError("a filler must be seen, or the head would learn to count words")
+        return filler
 
 
 class DenoisingConfig(Strict):

@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from transformers.trainer_utils import rotate_checkpoints
 
@@ -12,7 +12,6 @@ from prefine.errors import RunFolderError
 from prefine.objectives.declare import Stateful
 from prefine.runs import CHECKPOINT, PART, seal
 from prefine.storage import write_json
-from prefine.training.moving_reference import MovingReference
 
 if TYPE_CHECKING:
     from prefine.training.trainer import PreferenceTrainer
@@ -20,11 +19,23 @@ if TYPE_CHECKING:
 OBJECTIVE_STATE = "objective_state.json"
 
 
+class Saved(Protocol):
+    """Weights that are no part of the model: a moving reference, a head that is thrown away."""
+
+    def save(self, checkpoint: Path) -> None:
+        """Write them into a checkpoint."""
+        ...
+
+    def load(self, checkpoint: Path) -> None:
+        """Read them back."""
+        ...
+
+
 def save_whole(
     trainer: "PreferenceTrainer",
     save: Callable[[], None],
     states: Sequence[dict[str, Any]],
-    moving: MovingReference | None = None,
+    beside: Sequence[Saved] = (),
 ) -> None:
     """Let the Trainer write into a temporary folder, complete it, and rename it.
 
@@ -32,7 +43,7 @@ def save_whole(
         trainer: Whose checkpoint it is.
         save: The Trainer's own saving.
         states: State of each stateful objective, JSON values.
-        moving: A reference whose weights change while training runs.
+        beside: What else has weights that change while training runs.
     """
     args, step = trainer.args, trainer.state.global_step
     home = Path(args.output_dir)  # type: ignore[arg-type]
@@ -49,8 +60,8 @@ def save_whole(
     if args.should_save:
         written, final = part / f"{CHECKPOINT}{step}", home / f"{CHECKPOINT}{step}"
         write_json(written / OBJECTIVE_STATE, list(states))
-        if moving is not None:
-            moving.save(written)
+        for each in beside:
+            each.save(written)
         best = home / f"{CHECKPOINT}{trainer.state.best_global_step}"
         if trainer.state.best_global_step and (best == final or best.is_dir()):
             trainer.state.best_model_checkpoint = str(best)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from prefine.errors import ConfigError
 from prefine.training.blocks import (
     ChaseConfig,
+    DegreesConfig,
     DenoisingConfig,
     LoraConfig,
     MixingConfig,
@@ -40,7 +41,7 @@ class DataConfig(Strict):
             compares pictures.
         instructions: Weights of rows that are added to each pair: `intra` sets a response under
             instructions that it obeys against the same under others, `inter` sets margins against
-            each other (margin_dpo alone); null adds none.
+            each other (margin_dpo and margin_reward alone); null adds none.
         ignore: Fields that may stay unread, e.g. `[margin]`.
         keep_columns: Columns of a file that its format does not know, kept in `meta`.
         rename: Column of the file -> the name that the format has for it.
@@ -100,6 +101,7 @@ class RunConfig(Strict):
         rationale: Also learn why people prefer the chosen response, from the reasons in the data;
             null does not.
         chase: A second, slower set of adapters that learns beside the first; null for one alone.
+        degrees: Also learn how damaged a response is, from versions of it; null does not.
         training: Passed to `transformers.TrainingArguments`.
     """
 
@@ -129,6 +131,7 @@ class RunConfig(Strict):
     denoising: DenoisingConfig | None = None
     rationale: RationaleConfig | None = None
     chase: ChaseConfig | None = None
+    degrees: DegreesConfig | None = None
     training: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("objective")
@@ -148,6 +151,7 @@ BLOCKS: dict[tuple[Any, ...], type[BaseModel]] = {
     ("stop_early",): StopEarlyConfig,
     ("rationale",): RationaleConfig,
     ("chase",): ChaseConfig,
+    ("degrees",): DegreesConfig,
 }
 """Where a key stands -> what keys there are."""
 

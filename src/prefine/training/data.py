@@ -10,6 +10,7 @@ from prefine.objectives.declare import Spec
 from prefine.protocols import Adapter, Prepared
 from prefine.runs import EVAL_REJECTS, REJECTS, TARGET_REJECTS
 from prefine.training.config import DataConfig, RunConfig
+from prefine.training.degrees import put_versions
 from prefine.training.fit import (
     GRID,
     MARGINS,
@@ -109,10 +110,13 @@ def load_data(config: RunConfig, declared: Spec, adapter: Adapter, *, name: str)
     if held_out is not None and len(held_out):
         data.held_out_view = _whole_view(config, held_out, declared, name)
         # The pairs alone: what instructions teach must not cost what people preferred.
-        data.held_out_view = _with_instructions(data.held_out_view, declared, None, config.seed)
+        if declared.unit != "reward":
+            data.held_out_view = _with_instructions(data.held_out_view, declared, None, config.seed)
         if len(data.held_out_view.rows):
             data.held_out, prepared = _encode(data.held_out_view, declared, adapter, config.seed)
             _count(data.set_aside, data.held_out_view.set_aside, prepared.set_aside)
+    if config.degrees is not None:
+        put_versions(data, adapter, config)
     if config.mixing is not None:
         data.sources = _sources(config, declared, adapter, data, name)
         facts["mixing"] = data.sources.facts

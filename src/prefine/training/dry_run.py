@@ -36,7 +36,7 @@ def dry_run(config: RunConfig) -> dict[str, Any]:
 def _estimate(plan: Plan, args: TrainingArguments) -> dict[str, Any]:
     """What an epoch takes, and what to change where memory does not suffice."""
     config, adapter = plan.config, plan.adapter
-    batches, count = epoch_batches(plan.data.train.epochs(0), args)
+    batches, count = epoch_batches(plan.data.train, args)
     model = plan.model.to(args.device)
     without_dropout(model)
     checkpointed = bool(args.gradient_checkpointing)

@@ -25,7 +25,7 @@ from prefine.training.passes import (
     memory_at,
     optimizer_seconds,
 )
-from prefine.training.rows import FilledSampler
+from prefine.training.rows import EncodedRows, FilledSampler
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -95,7 +95,7 @@ def estimate_step(
     )  # fmt: skip
 
 
-def epoch_batches(rows: Rows, args: TrainingArguments) -> tuple[list[Rows], int]:
+def epoch_batches(rows: Rows | EncodedRows, args: TrainingArguments) -> tuple[list[Rows], int]:
     """Return micro-batches of this process, as the trainer draws them in the first epoch.
 
     Returns:

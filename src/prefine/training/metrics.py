@@ -60,6 +60,9 @@ def metric_sums(scores: Scores, loss: Tensor, *, beta: float, unit: str) -> Sums
     ones = torch.ones(len(loss), dtype=torch.float64, device=loss.device)
     rows = RowSums(ones if scores.weight is None else scores.weight.double())
     rows.add("loss", loss)
+    if "degree" in scores.columns and scores.vector is not None:
+        _add_degrees(rows, scores)
+        return rows.sums
     if unit == "nats":
         _add_likelihood(rows, scores)
     elif unit in ERRORS:
@@ -86,6 +89,13 @@ def _add_likelihood(rows: RowSums, scores: Scores) -> None:
     if scores.reference is not None:
         gap = torch.where(present, scores.reference - policy, 0.0)
         rows.add("kl_reference", gap.sum(1) / count)
+
+
+def _add_degrees(rows: RowSums, scores: Scores) -> None:
+    """How often the likeliest degree is the right one; damaged versions have no margin."""
+    assert scores.vector is not None
+    right = scores.vector.argmax(-1) == scores.columns["degree"]
+    rows.add("accuracy", _mean(right.double(), _present(scores)))
 
 
 def _add_errors(rows: RowSums, scores: Scores) -> None:

@@ -59,9 +59,10 @@ class MovingReference(ModuleReference):
         """
         if step % self.every:
             return False
-        pairs = zip(self.model.parameters(), policy.parameters(), strict=True)
+        learnt = dict(policy.named_parameters())  # with a head, perhaps, that no reference has
         with torch.no_grad():
-            for ours, theirs in pairs:
+            for name, ours in self.model.named_parameters():
+                theirs = learnt[name]
                 if type(theirs.data) is not type(ours.data) and hasattr(theirs, "full_tensor"):
                     raise ConfigError(
                         "A moving reference needs the policy's parameters in one piece, but they "

@@ -60,19 +60,20 @@ def evaluate_run(
     shown = list(zip(before, draw_shown(plan, len(before)), strict=True))
     if held_out is None:
         return Outcome(shown=shown)
-    rows = [held_out[at] for at in range(len(held_out))]
+    rows = [held_out.alone(at) for at in range(len(held_out))]
     adapter = _for_evaluation(plan, rows)
     scores = score_rows(rows, trainer.policy, adapter)
     reference = _reference_scores(trainer, rows, adapter)
     view_rows = [plan.data.held_out_view.rows[row["at"]] for row in rows]
-    if plan.declared.data == "pair" and plan.adapter.unit == "reward":
+    of_pairs = plan.data.held_out_view.kind == "pair"
+    if of_pairs and plan.adapter.unit == "reward":
         metrics = reward_report(view_rows, [pair[:2] for pair in scores])
-    elif plan.declared.data == "pair":
+    elif of_pairs:
         metrics = _policy_metrics(view_rows, rows, scores, reference)
     elif GRID in plan.declared.needs.roles:
         metrics = _of_grids(rows, scores)
     else:
-        metrics = _likelihood(rows, scores, reference)
+        metrics = _likelihood(rows, scores, reference, plan.adapter.unit)
     return Outcome(metrics, rows, scores, reference, shown)
 
 
@@ -115,11 +116,14 @@ def _likelihood(
     rows: Sequence[Row],
     scores: Sequence[Sequence[float]],
     reference: Sequence[Sequence[float]] | None,
+    unit: str = "nats",
 ) -> dict[str, Stat]:
     """Numbers of points and lists: likelihood per token, and how well what is liked stands out."""
     clusters = [str(row["cluster"]) for row in rows]
     first = np.array([values[0] for values in scores])
-    if "mask" in rows[0]:
+    if unit == "reward":
+        metrics = dict[str, Stat]()
+    elif "mask" in rows[0]:
         length = np.array([max(1.0, float(row["mask"][0].sum())) for row in rows])
         metrics = {"log_prob_per_token": cluster_bootstrap(first / length, clusters)}
     else:

@@ -23,7 +23,9 @@ TIME_WEIGHTS = {"(1-t)^2": True, "min_snr": False}
 """Factor of the error at a time -> whether it is for flows, or for diffusion."""
 
 
-def picture_parts(config: RunConfig, *, progress: bool) -> tuple[PictureModel, Denoising]:
+def picture_parts(
+    config: RunConfig, declared: Spec, *, progress: bool
+) -> tuple[PictureModel, Denoising]:
     """Load a picture model and make its adapter.
 
     Raises:
@@ -32,8 +34,10 @@ def picture_parts(config: RunConfig, *, progress: bool) -> tuple[PictureModel, D
     for key in OF_TEXT:
         if getattr(config, key) != RunConfig.model_fields[key].default:
             raise ConfigError(f"{key} is for language models, and this is a picture model.")
-    if config.objective in ("reward", "bradley_terry"):
-        raise ConfigError("reward trains a language model's head; a picture model has none.")
+    if declared.unit == "reward":
+        raise ConfigError(
+            f"{config.objective} trains a language model's head; a picture model has none."
+        )
     given = config.denoising or DenoisingConfig()
     model = load_picture_model(
         config.model, dtype=config.dtype, revision=config.revision, resolution=given.size

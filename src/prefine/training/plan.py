@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -17,10 +16,8 @@ from prefine.models.pictures import PictureModel, is_picture_model, load_picture
 from prefine.objectives import registry
 from prefine.objectives.declare import Spec, spec, unwrapped
 from prefine.objectives.options import options_of
-from prefine.objectives.rationale import rationale_likelihood
-from prefine.records.rationales import RATIONALE
 from prefine.runs import RunFolder
-from prefine.scores import Term
+from prefine.training.beside import check_terms, with_terms
 from prefine.training.config import DenoisingConfig, RunConfig
 from prefine.training.data import RunData, load_data
 from prefine.training.distributed import main_first, uses_fsdp
@@ -56,15 +53,8 @@ class Plan:
 
     @property
     def terms(self) -> Any:
-        """The objective, and beside it the term that explains preferences, if there is one."""
-        given = self.config.rationale
-        if given is None:
-            return self.objective
-        explain = partial(rationale_likelihood, gamma=given.gamma, summed=given.summed)
-        return [
-            Term("preference", self.objective, ("chosen", "rejected")),
-            Term("rationale", explain, (RATIONALE,)),
-        ]
+        """The objective, and the terms beside it, if there are any."""
+        return with_terms(self.config, self.objective)
 
     @property
     def formula(self) -> str:
@@ -101,14 +91,14 @@ def prepare(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Pla
     declared = spec(objective)
     pictures, tokenizer = None, None
     if is_picture_model(config.model, config.revision):
-        _check_rationale(config, declared, "a picture model")
-        pictures, adapter = picture_parts(config, progress=not quiet)
+        check_terms(config, declared, "a picture model")
+        pictures, adapter = picture_parts(config, declared, progress=not quiet)
         refuse_nats(config, adapter, objective, declared)
     else:
         refuse_pictures(config)
-        _check_rationale(config, declared, name)
+        check_terms(config, declared, name)
         tokenizer = load_tokenizer(config.model, config.revision)
-        adapter = _adapter(config, name, tokenizer, progress=not quiet)
+        adapter = _adapter(config, declared, tokenizer, progress=not quiet)
     if config.chase is not None:
         refuse_chase(config, objective, declared, adapter)
     with main_first():
@@ -209,10 +199,8 @@ def _from_data(
     return {name: end(rewards) for name, end in ends.items() if name not in options}
 
 
-def _adapter(config: RunConfig, name: str, tokenizer: Any, *, progress: bool) -> Any:
-    inner = config.options.get("loss")  # as `robust_em` has it
-    inner = inner.get("name") if isinstance(inner, Mapping) else inner
-    kind = SequenceReward if {"bradley_terry", "reward"} & {name, inner} else CausalLM
+def _adapter(config: RunConfig, declared: Spec, tokenizer: Any, *, progress: bool) -> Any:
+    kind = SequenceReward if declared.unit == "reward" else CausalLM
     return kind(
         tokenizer,
         template=config.template,
@@ -248,17 +236,6 @@ def _laid_out(config: RunConfig, adapter: Any, model: Any) -> tuple[Any, str]:
     if config.layout == "packed":
         raise ConfigError(f"layout=packed: {choice.reason}. Leave it at auto.")
     return adapter, f"prompts are computed once for each response: {choice.reason}"
-
-
-def _check_rationale(config: RunConfig, declared: Spec, name: str) -> None:
-    if config.rationale is None:
-        return
-    if declared.data != "pair" or name in ("bradley_terry", "a picture model"):
-        raise ConfigError(
-            f"rationale: a reason is written beside pairs of a language model's responses, which "
-            f"{name} does not learn from. Choose a pair objective of policies, such as dpo or "
-            "orpo, or remove the block."
-        )
 
 
 def _check_head_only(config: RunConfig, adapter: Any) -> None:

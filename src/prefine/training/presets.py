@@ -22,6 +22,7 @@ class Preset:
         rationale: The term that explains preferences.
         chase: How a second set of adapters learns beside the first.
         lora: The adapters.
+        degrees: The term that tells damaged responses apart.
     """
 
     objective: str
@@ -32,9 +33,10 @@ class Preset:
     rationale: Mapping[str, Any] = field(default_factory=dict[str, Any])
     chase: Mapping[str, Any] = field(default_factory=dict[str, Any])
     lora: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    degrees: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-BLOCKS = ("options", "denoising", "rows", "rationale", "chase", "lora")
+BLOCKS = ("options", "denoising", "rows", "rationale", "degrees", "chase", "lora")
 """What a preset may set."""
 
 SHARED = {"reduction": "mean", "noise": "shared", "draws": 1}
@@ -58,6 +60,11 @@ PRESETS: dict[str, Preset] = {
         "margin_dpo",
         "Pairs, one response under prompts that it obeys and breaks, and margins that such prompts "
         "widen or narrow (arXiv:2505.12845).",
+        rows={"instructions": {"intra": 1.0, "inter": 1.0}},
+    ),
+    "mapl_reward": Preset(
+        "margin_reward",
+        "The same for a reward model, where it is exact.",
         rows={"instructions": {"intra": 1.0, "inter": 1.0}},
     ),
     "ofs_dpo": Preset(
@@ -94,6 +101,13 @@ PRESETS: dict[str, Preset] = {
         {"beta": 2000.0, "gamma": 10.0},
         {**SHARED, "noise": "inverted"},
     ),
+    "spo": Preset(
+        "dpo",
+        "Pairs, and a throw-away head that tells how damaged versions of both responses are (SPO, "
+        "arXiv:2409.17791).",
+        {"beta": 0.1},
+        degrees={"weight": 0.1, "steps": 3},
+    ),
     "text_dpo": Preset(
         "clipped_dpo",
         "A picture with its own caption and with a changed one (TDPO, arXiv:2509.25771); the "
@@ -119,6 +133,8 @@ def expand(values: Mapping[str, Any]) -> dict[str, Any]:
     Example:
         >>> expand({"objective": "diffusion-dpo", "options": {"beta": 2000}})["options"]
         {'beta': 2000}
+        >>> expand({"objective": "spo", "degrees": None})["degrees"] is None
+        True
         >>> expand({"objective": "dpo"})
         {'objective': 'dpo'}
     """
@@ -128,7 +144,7 @@ def expand(values: Mapping[str, Any]) -> dict[str, Any]:
         return dict(values)
     found: dict[str, Any] = {**values, "objective": preset.objective}
     for block in BLOCKS:
-        ours, given = getattr(preset, block), values.get(block)
-        if ours and (given is None or isinstance(given, Mapping)):
-            found[block] = {**ours, **(given or {})}
+        ours, given = getattr(preset, block), values.get(block, {})
+        if ours and isinstance(given, Mapping):  # null switches a block off
+            found[block] = {**ours, **given}
     return found

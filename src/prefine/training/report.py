@@ -62,7 +62,7 @@ def run_facts(plan: "Plan", summary: dict[str, Any], outcome: "Outcome") -> dict
         ]
     if plan.declared.data == "point":
         facts["meanings"]["accuracy"] = LABEL_ACCURACY
-    if plan.declared.data == "pair" and outcome.scores:
+    if outcome.scores and plan.data.held_out_view.kind == "pair":
         margins = _margins(outcome)
         facts["margins"] = margins
         if plan.pictures is None:

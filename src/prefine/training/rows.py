@@ -29,6 +29,8 @@ class EncodedRows(Dataset[Row]):
         reference: Looks up the reference scores of a row's items, or None.
         features: Looks up the features of a row's items, or None.
         seeds: How many seeds a row has over all epochs, or None for a new one in each.
+        beside: Puts further items beside those of a row, drawn by its seed. No reference is asked
+            of them, and no evaluation.
     """
 
     def __init__(
@@ -40,14 +42,21 @@ class EncodedRows(Dataset[Row]):
         reference: Callable[[Row], list[float]] | None = None,
         features: Callable[[Row], list[Any]] | None = None,
         seeds: int | None = None,
+        beside: Callable[[Row], Row] | None = None,
     ) -> None:
         self.epochs, self.count, self.seed = epochs, count, seed
         self.reference, self.features, self.seeds = reference, features, seeds
+        self.beside = beside
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, at: At | int) -> Row:
+        row = self.alone(at)
+        return row if self.beside is None else self.beside(row)
+
+    def alone(self, at: At | int) -> Row:
+        """Return a row without what is put beside it."""
         epoch, position, present = (0, at, True) if isinstance(at, int) else at
         row = dict(self.epochs(epoch)[position])
         row["absent"] = not present

@@ -20,6 +20,7 @@ from prefine.storage import json_hash, write_json
 from prefine.training.chasing import ChasingTrainer
 from prefine.training.config import RunConfig
 from prefine.training.data import RunData
+from prefine.training.degree_head import attach_head
 from prefine.training.distributed import check_fsdp, is_main
 from prefine.training.features import cached_features
 from prefine.training.header import announce, describe
@@ -125,6 +126,8 @@ def _run(
         if rule is not None:
             rule.see(row)
 
+    if (degrees := plan.config.degrees) is not None:
+        attach_head(plan.model, degrees.steps + 1, degrees.learning_rate)
     chase = plan.config.chase
     kind = PreferenceTrainer if chase is None else partial(ChasingTrainer, chase=chase)
     trainer: PreferenceTrainer = kind(
@@ -256,8 +259,8 @@ class _Epoch(Sequence[Mapping[str, Any]]):
         return len(self.rows)
 
     def __getitem__(self, at: Any) -> Any:
-        """Return a row."""
-        return self.rows[self.epoch, at, True]
+        """Return a row, as far as a reference reads it."""
+        return self.rows.alone((self.epoch, at, True))
 
 
 @contextmanager

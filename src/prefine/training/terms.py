@@ -36,6 +36,8 @@ def term_rows(batch: Batch, term: Term, policy: ItemScores, reference: ItemScore
     weight = _weight(batch, term, index, policy.length)
     columns: dict[str, Any] = {name: rows[name] for name in ("rater", "principal")}
     columns |= {name: rows[name] for name in rows if name.startswith("column_")}
+    if "degree" in batch and "degree" in spec(term.objective).needs.columns:
+        columns["degree"] = torch.where(index >= 0, batch["degree"][index.clamp(min=0)], 0)
     if "mismatched_log_ratio" in rows:
         columns["mismatched_log_ratio"] = rows["mismatched_log_ratio"]
     return gather(

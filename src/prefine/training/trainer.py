@@ -23,13 +23,14 @@ from prefine.objectives.declare import Loss, Spec, Stateful, spec
 from prefine.protocols import Adapter, Batch
 from prefine.scores import ItemScores, Needs, Scores, Term
 from prefine.training.ahead import Ahead
-from prefine.training.checkpoints import load_objective, save_whole
+from prefine.training.checkpoints import Saved, load_objective, save_whole
 from prefine.training.checks import (
     check_step_zero,
     refuse_infinite_gradient,
     refuse_infinite_loss,
 )
 from prefine.training.coupled import coupled_gradients
+from prefine.training.degree_head import head_on
 from prefine.training.later import Later
 from prefine.training.metrics import ERRORS, Sums, add_sums, beta_of, finish, metric_sums
 from prefine.training.mixing import Mixing, refuse_mixing
@@ -102,7 +103,7 @@ class PreferenceTrainer(Trainer):
             eval_dataset=eval_dataset,  # type: ignore[arg-type]
             **kwargs,
         )
-        self.adapter = adapter
+        self.adapter, self.head = adapter, head_on(model)
         self.terms = as_terms(objective)
         self.specs: list[Spec] = [spec(term.objective) for term in self.terms]
         self.reference: Reference = NoReference() if reference is None else reference
@@ -366,7 +367,7 @@ class PreferenceTrainer(Trainer):
                 "which learns beside it. This trainer trains one policy: give the plain objective "
                 "with a `chase` block, or see prefine.recipes.chase."
             )
-        if self.needs.vector and self.adapter.unit == "nats":
+        if self.needs.vector and not self.adapter.has_vector:
             raise ObjectiveError("The objective reads a vector output, which this adapter has not.")
         asked = {name.removeprefix("reference_") for name in self.needs.elements}
         if absent := sorted(asked - self.adapter.elements):
@@ -381,6 +382,13 @@ class PreferenceTrainer(Trainer):
             raise ConfigError("DataParallel is not supported. Start with `accelerate launch`.")
 
     # ---------------------------------------------------------------- what the Trainer asks for
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Make the optimizer, in which a head that is thrown away has its own rate."""
+        optimizer = super().create_optimizer(model)
+        if self.head is not None:
+            self.head.take_own_rate(optimizer)
+        return optimizer
 
     def _get_train_sampler(self, train_dataset: Any = None) -> FilledSampler:
         rows = self.train_dataset if train_dataset is None else train_dataset
@@ -434,11 +442,16 @@ class PreferenceTrainer(Trainer):
         kept: list[Any] = [t.objective for t in self.terms if isinstance(t.objective, Stateful)]
         return kept if self.mixing is None else [*kept, self.mixing]
 
+    @property
+    def _beside(self) -> list[Saved]:
+        """What has weights that are no part of the model."""
+        found: list[Saved] = [] if self.head is None else [self.head]
+        return [*found, *([self.reference] if isinstance(self.reference, MovingReference) else [])]
+
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         self.later.flush()  # what is not finite is never saved
         states = [each.state_dict() for each in self._stateful]
-        moving = self.reference if isinstance(self.reference, MovingReference) else None
-        save_whole(self, partial(super()._save_checkpoint, model, trial), states, moving)
+        save_whole(self, partial(super()._save_checkpoint, model, trial), states, self._beside)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """Train; see `transformers.Trainer.train`. The objective's state is resumed, too."""
@@ -453,8 +466,8 @@ class PreferenceTrainer(Trainer):
 
     def _load_states(self, checkpoint: Path) -> None:
         load_objective(checkpoint, self._stateful)
-        if isinstance(self.reference, MovingReference):
-            self.reference.load(checkpoint)
+        for each in self._beside:
+            each.load(checkpoint)
 
 
 class _AfterStep(TrainerCallback):

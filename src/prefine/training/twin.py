@@ -93,6 +93,7 @@ def refuse_chase(config: "RunConfig", objective: Loss, declared: Spec, adapter: 
         "mixing": (config.mixing, "weighs sources by the gradient of one policy"),
         "reference_update": (config.reference_update, "moves the reference towards one policy"),
         "rationale": (config.rationale, "adds a term that has no margin"),
+        "degrees": (config.degrees, "adds a term that has no margin"),
         "rows.instructions": (config.rows.instructions, "adds rows that are no plain pairs"),
         "rows.ties=keep": (config.rows.ties == "keep", "keeps rows in which nobody can lead"),
     }
