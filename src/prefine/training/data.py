@@ -271,7 +271,7 @@ def _encode(view: Any, declared: Spec, adapter: Adapter, seed: int) -> tuple[Enc
             )
         return encoded
 
-    return EncodedRows(rows, count, seed=seed, seeds=seeds), first
+    return EncodedRows(rows, count, seed=seed, seeds=seeds, anew=True), first
 
 
 def _count(total: dict[str, int], *more: Mapping[str, int]) -> None:

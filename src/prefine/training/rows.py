@@ -29,6 +29,7 @@ class EncodedRows(Dataset[Row]):
         reference: Looks up the reference scores of a row's items, or None.
         features: Looks up the features of a row's items, or None.
         seeds: How many seeds a row has over all epochs, or None for a new one in each.
+        anew: Whether each epoch has rows of its own.
         beside: Puts further items beside those of a row, drawn by its seed. No reference is asked
             of them, and no evaluation.
     """
@@ -42,11 +43,12 @@ class EncodedRows(Dataset[Row]):
         reference: Callable[[Row], list[float]] | None = None,
         features: Callable[[Row], list[Any]] | None = None,
         seeds: int | None = None,
+        anew: bool = False,
         beside: Callable[[Row], Row] | None = None,
     ) -> None:
         self.epochs, self.count, self.seed = epochs, count, seed
         self.reference, self.features, self.seeds = reference, features, seeds
-        self.beside = beside
+        self.anew, self.beside = anew, beside
 
     def __len__(self) -> int:
         return self.count

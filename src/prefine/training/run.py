@@ -250,10 +250,11 @@ class _Epoch(Sequence[Mapping[str, Any]]):
         self.rows, self.epoch = rows, epoch
 
     @property
-    def key(self) -> tuple[int, int]:
+    def key(self) -> tuple[int, int, int]:
         """Epochs of one key hold the same items, drawn alike."""
-        seeds = self.rows.seeds
-        return id(self.rows.epochs(self.epoch)), 0 if seeds is None else self.epoch % seeds
+        seeds, epoch = self.rows.seeds, self.epoch
+        drawn = 0 if seeds is None else epoch % seeds
+        return id(self.rows), epoch if self.rows.anew else 0, drawn
 
     def __len__(self) -> int:
         return len(self.rows)
