@@ -43,3 +43,9 @@ def here(scores: Scores, *, beta: Beta = 0.1) -> Tensor:
 def there(scores: Scores, *, beta: Beta = 0.1) -> Tensor:
     """Return a loss that is as bad as `here`, on other pairs."""
     return _turned(scores, "there", beta)
+
+
+@objective(data="pair", formula="-lbar of the chosen response")
+def winner(scores: Scores) -> Tensor:
+    """Return the likelihood of the chosen response alone: no negative gradient."""
+    return -scores.policy[:, 0] / scores.length[:, 0].clamp(min=1)

@@ -1,7 +1,8 @@
 """Rounds of sample, judge, train on the word world, whose truth is known.
 
 Policies learn from answers of their own, fresh ones in each round, or as many of the first model
-all at once; by the gold reward, by a coin, or by a reward model that learnt from noisy pairs. Every
+all at once; by the gold reward, by a coin, or by a reward model that learnt from noisy pairs; from
+both answers of a pair, or from the winner alone. Every
 arm has as many judged answers and as many steps, and its rate from one grid, tuned on a seed of its
 own. A policy is worth what its answers are: their gold reward where they are grammatical, and
 nothing where not.
@@ -38,6 +39,7 @@ SEEDS, TUNING, RATES = range(5), 100, (3e-4, 1e-3, 3e-3, 1e-2)
 GOLD, COIN, LEARNT = "planted_rewards:gold", "planted_rewards:coin", "learnt"
 DPO: Mapping[str, Any] = {"objective": "dpo", "options": {"beta": 0.5}}
 IPO: Mapping[str, Any] = {"objective": "ipo", "options": {"tau": 0.1}}
+WINNER: Mapping[str, Any] = {"objective": "planted_losses:winner", "options": {}}
 
 ARMS: Mapping[str, Mapping[str, Any]] = {
     "dpo, at once": {**DPO, "rounds": 1},
@@ -45,17 +47,24 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "dpo, in rounds, verdicts alone": {**DPO, "rounds": 4, "soft": False},
     "dpo, in rounds, by a coin": {**DPO, "rounds": 4, "judge": COIN},
     "dpo, in rounds, by a learnt reward": {**DPO, "rounds": 4, "judge": LEARNT},
+    "dpo, half at once, then in rounds from there": {**DPO, "rounds": 2, "first": 1},
+    "winner imitated, at once": {**WINNER, "rounds": 1},
+    "winner imitated, in rounds": {**WINNER, "rounds": 4},
     "ipo, at once": {**IPO, "rounds": 1},
     "ipo, in rounds": {**IPO, "rounds": 4},
     "ipo, in rounds, a quarter of the reference draws": {**IPO, "rounds": 4, "mixture": 0.25},
 }
-"""What differs; all else is the same."""
+"""What differs; all else is the same. Those with a `first` spend half of all on one round, and start
+anew from its policy, which is the reference of what follows."""
 
 AGAINST = {
     "dpo, in rounds": "dpo, at once",
     "dpo, in rounds, verdicts alone": "dpo, in rounds",
     "dpo, in rounds, by a coin": "before",
     "dpo, in rounds, by a learnt reward": "dpo, in rounds",
+    "dpo, half at once, then in rounds from there": "dpo, in rounds",
+    "winner imitated, at once": "dpo, at once",
+    "winner imitated, in rounds": "dpo, in rounds",
     "ipo, in rounds": "ipo, at once",
     "ipo, in rounds, a quarter of the reference draws": "ipo, in rounds",
 }
@@ -114,19 +123,26 @@ def _arm(folder: Path, name: str, rate: float, seed: int) -> dict[str, float]:
         print(f"{name}, rate {rate:g}, seed {seed}", file=sys.stderr, flush=True)
         training, _, model = _world(seed)
         arm = dict(ARMS[name])
-        rounds, options, judge = arm.pop("rounds"), arm.pop("options"), arm.pop("judge", GOLD)
-        what = Rounds(
-            model=model, rounds=rounds, responses=ANSWERS // rounds, seed=seed, max_new_tokens=32,
-            settings={
-                "options": options,
-                "training": {
-                    **BRIEFLY, "max_steps": STEPS // rounds, "learning_rate": rate,
-                    "per_device_train_batch_size": BATCH,
+        judge = arm.pop("judge", GOLD)
+        judge = _reward(folder, seed) if judge == LEARNT else judge
+        counts = [arm.pop("first"), arm.pop("rounds")] if "first" in arm else [arm.pop("rounds")]
+        options, last = arm.pop("options"), model
+        for part, rounds in enumerate(counts):
+            share = len(counts) * rounds
+            what = Rounds(
+                model=last, rounds=rounds, responses=ANSWERS // share, seed=seed + 50 * part,
+                max_new_tokens=32, judge=judge,
+                settings={
+                    "options": options,
+                    "training": {
+                        **BRIEFLY, "max_steps": STEPS // share, "learning_rate": rate,
+                        "per_device_train_batch_size": BATCH,
+                    },
                 },
-            },
-            judge=_reward(folder, seed) if judge == LEARNT else judge, **arm,
-        )  # fmt: skip
-        last = run_rounds(_asked(training), what, place / "rounds", resume=place.exists())
+                **arm,
+            )  # fmt: skip
+            out = place / ("rounds" if part == len(counts) - 1 else "first")
+            last = run_rounds(_asked(training), what, out, resume=out.exists())
         write_json(measured, _measure(last, seed))
     return json.loads(measured.read_text(encoding="utf-8"))
 
