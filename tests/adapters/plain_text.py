@@ -46,7 +46,7 @@ class PlainEncoder:
         response = json.loads(row["responses"][item["response"]])
         if prompt["form"] == "text":
             start = "".join(message["content"] for message in prompt["messages"])
-            pieces = [Piece(message["content"], True) for message in response]
+            pieces = [Piece(m["content"], m["role"] == "assistant") for m in response]
         else:
             for message in [*prompt["messages"], *response]:
                 for token in self.tokenizer.all_special_tokens:
@@ -81,6 +81,8 @@ class PlainEncoder:
         if 1 not in mask:
             raise Unusable("nothing of the response is scored")
         end = len(mask) - mask[::-1].index(1)
+        if pieces[-1] == Piece("", True):
+            end = len(mask)
         if response[end - 1] == self.eos:
             return prompt, response[:end], mask[:end]
         return prompt, [*response, self.eos], [*mask, 1]

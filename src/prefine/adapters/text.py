@@ -214,14 +214,23 @@ class TextEncoder:
                 ids = np.concatenate([ids, new])
             response.append(new)
             mask.append(np.arange(len(new)) < (self._scored_until_eos(new) if piece.scored else 0))
-        return self._close(prompt, np.concatenate(response), np.concatenate(mask))
+        says_nothing_more = pieces[-1].scored and not pieces[-1].text
+        return self._close(
+            prompt, np.concatenate(response), np.concatenate(mask), whole=says_nothing_more
+        )
 
-    def _close(self, prompt: Ids, response: Ids, mask: NDArray[np.bool_]) -> Tokens:
-        """End the response with exactly one scored EOS: the last thing the model must learn."""
+    def _close(
+        self, prompt: Ids, response: Ids, mask: NDArray[np.bool_], *, whole: bool = False
+    ) -> Tokens:
+        """End the response with exactly one scored EOS: the last thing the model must learn.
+
+        It stands after the last scored token, or, where the last turn is the model's and empty,
+        after all that was said to it.
+        """
         scored = np.flatnonzero(mask)
         if not len(scored):
             raise SetAside("nothing of the response is scored")
-        end = int(scored[-1]) + 1
+        end = len(response) if whole else int(scored[-1]) + 1
         if response[end - 1] == self._eos[0]:
             return Tokens(prompt, response[:end], mask[:end])
         return Tokens(prompt, np.concatenate([response, self._eos]), np.concatenate([mask, [True]]))
@@ -294,8 +303,14 @@ def _says_something(message: Mapping[str, Any]) -> bool:
 def _raw_text(
     context: Sequence[Mapping[str, Any]], response: Sequence[Mapping[str, Any]]
 ) -> tuple[str, list[Piece]]:
+    """Join raw text; what others say between the turns of a response is not scored."""
     start = "".join(message["content"] for message in context)
-    return start, [Piece(message["content"], True) for message in response]
+    return start, [Piece(message["content"], _is_scored(message)) for message in response]
+
+
+def _is_scored(message: Mapping[str, Any]) -> bool:
+    said = message.get("loss")
+    return message.get("role", "assistant") == "assistant" if said is None else bool(said)
 
 
 def prepare_text(encoder: TextEncoder, view: Any, *, name: str, progress: bool = False) -> Prepared:
