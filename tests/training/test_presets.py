@@ -3,6 +3,7 @@
 import pytest
 
 from prefine.objectives.registry import build, names
+from prefine.training.blocks import StreamingConfig
 from prefine.training.config import DataConfig, DenoisingConfig, RationaleConfig, parse
 from prefine.training.presets import PRESETS, expand
 
@@ -17,6 +18,7 @@ def test_a_preset_is_an_objective_with_options_that_exist(name: str) -> None:
     DenoisingConfig(**preset.denoising)
     DataConfig(**preset.rows)
     RationaleConfig(**preset.rationale)
+    StreamingConfig(**preset.streaming)
     config = parse({"objective": name.replace("_", "-"), **NAMED})
     assert config.objective == preset.objective
     assert config.options == preset.options

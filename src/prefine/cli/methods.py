@@ -52,7 +52,7 @@ def _show_preset(name: str, as_json: bool) -> None:
         typer.echo(json.dumps(said))
         return
     typer.echo(f"{name}: {said.pop('summary')}\n")
-    for key in ("options", "denoising", "rows", "rationale"):
+    for key in ("options", "denoising", "rows", "rationale", "streaming"):
         for option, value in said[key].items():
             typer.echo(f"  {key}.{option}={value}")
     typer.echo(f"\nThe objective is {said['objective']}: prefine train {said['objective']} --list")

@@ -54,13 +54,13 @@ def simul_dpo(
         ConfigError: If an option is out of range.
 
     Curves:
-        Starts at 0.693 plus the delay's price. The delay falls first where reading on changes
-        nothing.
+        The first loss is 0.693 and the price of the delay. `delay` falls first where reading on
+        changes nothing. Rewards and margins of a run are those of the words alone.
 
     Pitfalls:
-        Paths must not tell good from bad by themselves: draw both from one policy. Scores with the
-        whole source in view leak what had not been said yet. No adapter of prefine gives these
-        elements; feed them from a loop of your own.
+        Paths must not tell good from bad by themselves: lay both along one rule, or draw them from
+        one policy. Scores with the whole source in view leak what had not been said yet. A price
+        that is too high teaches to guess: look at `prefine evaluate latency` and at the words.
 
     Source:
         SimulPL, arXiv:2502.00634. The form of the loss is ours: its code was not published.

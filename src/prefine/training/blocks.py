@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from prefine.records.streams import READ
+
 
 class Strict(BaseModel):
     """Unknown keys are errors."""
@@ -69,6 +71,16 @@ class StopEarlyConfig(Strict):
     """
 
     window: int = Field(default=5, ge=2)
+
+
+class StreamingConfig(Strict):
+    """A translator that reads and writes in turn (see `adapters.simultaneous`).
+
+    Attributes:
+        read: The token that asks to read. `sft` adds it to a model that lacks it.
+    """
+
+    read: str = Field(default=READ, pattern=r"^\S+$")
 
 
 class RationaleConfig(Strict):

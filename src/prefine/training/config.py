@@ -15,6 +15,7 @@ from prefine.training.blocks import (
     RationaleConfig,
     ReferenceUpdate,
     StopEarlyConfig,
+    StreamingConfig,
     Strict,
 )
 from prefine.training.presets import expand
@@ -98,6 +99,7 @@ class RunConfig(Strict):
         denoising: How a picture model is scored; null for a language model.
         rationale: Also learn why people prefer the chosen response, from the reasons in the data;
             null does not.
+        streaming: The data are trajectories that read and write in turn; null for plain texts.
         training: Passed to `transformers.TrainingArguments`.
     """
 
@@ -126,6 +128,7 @@ class RunConfig(Strict):
     mixing: MixingConfig | None = None
     denoising: DenoisingConfig | None = None
     rationale: RationaleConfig | None = None
+    streaming: StreamingConfig | None = None
     training: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("objective")
@@ -144,6 +147,7 @@ BLOCKS: dict[tuple[Any, ...], type[BaseModel]] = {
     ("denoising",): DenoisingConfig,
     ("stop_early",): StopEarlyConfig,
     ("rationale",): RationaleConfig,
+    ("streaming",): StreamingConfig,
 }
 """Where a key stands -> what keys there are."""
 

@@ -27,6 +27,12 @@ from prefine.training.distributed import main_first, uses_fsdp
 from prefine.training.features import freeze_trunk
 from prefine.training.pictures import picture_parts, refuse_nats, refuse_pictures
 from prefine.training.stop_early import refuse_unwatched, stopping_arguments
+from prefine.training.streaming import (
+    learns_read,
+    make_room,
+    refuse_streaming,
+    streaming_adapter,
+)
 from prefine.training.terms import as_terms
 
 DEFAULT_RATES = {"sft": 2e-5, "reward": 1e-5, "policy": 1e-6, "pictures": 1e-5}
@@ -96,16 +102,21 @@ def prepare(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Pla
     name = "bradley_terry" if config.objective == "reward" else config.objective
     objective = registry.build(name, config.options)
     declared = spec(objective)
-    pictures, tokenizer = None, None
+    pictures, tokenizer, is_new = None, None, False
     if is_picture_model(config.model, config.revision):
         _check_rationale(config, declared, "a picture model")
+        refuse_streaming(config, declared, "a picture model")
         pictures, adapter = picture_parts(config, progress=not quiet)
         refuse_nats(config, adapter, objective, declared)
     else:
         refuse_pictures(config)
         _check_rationale(config, declared, name)
+        refuse_streaming(config, declared, name)
         tokenizer = load_tokenizer(config.model, config.revision)
+        is_new = learns_read(config, name, tokenizer)
         adapter = _adapter(config, name, tokenizer, progress=not quiet)
+        if config.streaming is not None:
+            adapter = streaming_adapter(adapter, config, declared)
     with main_first():
         data = load_data(config, declared, adapter, name=name)
     learnt = _from_data(objective, config.options, declared, data)
@@ -121,6 +132,8 @@ def prepare(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Pla
         )
     else:
         model = load_policy(config.model, dtype=config.dtype, revision=config.revision)
+    if is_new and config.streaming is not None:
+        data.notes.append(make_room(model, tokenizer, config.streaming.read))
     if config.lora is not None:
         model = _with_lora(model, config, adapter)
     if config.head_only:

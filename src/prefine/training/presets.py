@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from prefine.records.streams import READ
+
 
 @dataclass(frozen=True, slots=True)
 class Preset:
@@ -20,6 +22,7 @@ class Preset:
         denoising: How a picture model is scored.
         rows: How rows are made.
         rationale: The term that explains preferences.
+        streaming: How a translator reads.
     """
 
     objective: str
@@ -28,6 +31,7 @@ class Preset:
     denoising: Mapping[str, Any] = field(default_factory=dict[str, Any])
     rows: Mapping[str, Any] = field(default_factory=dict[str, Any])
     rationale: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    streaming: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 SHARED = {"reduction": "mean", "noise": "shared", "draws": 1}
@@ -72,6 +76,12 @@ PRESETS: dict[str, Preset] = {
         {"beta": 5000.0, "rank_by": "labels"},
         {**SHARED},
     ),
+    "simulpl": Preset(
+        "simul_dpo",
+        "Pairs of trajectories of a translator that reads and writes in turn, with a price on "
+        "waiting (SimulPL, arXiv:2502.00634).",
+        streaming={"read": READ},
+    ),
     "smpo": Preset(
         "smoothed_dpo",
         "Pairs of pictures that weigh by how sure a reward is of them, each seen with the noise "
@@ -112,7 +122,7 @@ def expand(values: Mapping[str, Any]) -> dict[str, Any]:
     if preset is None:
         return dict(values)
     found: dict[str, Any] = {**values, "objective": preset.objective}
-    for block in ("options", "denoising", "rows", "rationale"):
+    for block in ("options", "denoising", "rows", "rationale", "streaming"):
         ours, given = getattr(preset, block), values.get(block)
         if ours and (given is None or isinstance(given, Mapping)):
             found[block] = {**ours, **(given or {})}
