@@ -52,17 +52,17 @@ def test_both_stages(home: Path, streams: str, prefine: Call, undrawn: None) -> 
     assert model.lm_head.weight.shape[0] == 261
     assert steps("sft")[-1]["loss"] < steps("sft")[0]["loss"]
 
-    paid = ("--set", "options.delay_weight=3", "--json")
+    paid = ("--set", "options.delay_weight=100", "--json")
     code, out, err = prefine(*words("simulpl", "sft/model", streams, "simul", *paid))
     assert code == 0, err
     summary = json.loads(out)
     assert summary["adapter"]["adapter"] == "simultaneous_lm"
-    assert "3 delay" in summary["formula"]
+    assert "100 delay" in summary["formula"]
     assert "reward_accuracy" in summary["metrics"]
     first, last = steps("simul")[0], steps("simul")[-1]
     assert first["log_ratio/chosen"] == 0.0
     # The metric pools the tokens of both responses, the loss takes each by itself.
-    assert first["loss"] == pytest.approx(0.6931 + 3 * first["delay"], abs=0.01)
+    assert first["loss"] == pytest.approx(0.6931 + 100 * first["delay"], rel=0.05)
     assert 0 < last["delay"] < first["delay"]
 
 
@@ -114,3 +114,46 @@ def test_lora_cannot_learn_a_new_token(home: Path, streams: str, prefine: Call) 
 def test_the_preset_is_listed(prefine: Call) -> None:
     code, out, _ = prefine("train", "simulpl", "--list")
     assert (code, "streaming.read=<read>" in out, "train simul_dpo" in out) == (0, True, True)
+
+
+def test_latency_of_records(streams: str, prefine: Call) -> None:
+    code, out, err = prefine("evaluate", "latency", streams, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    # wait-1: "A B C" lags 1; "C B" is written at 1 and 2 of 3: (1 + (2 - 1.5)) / 2
+    assert found["average_lagging"]["value"] == pytest.approx((1 + 0.75) / 2)
+    assert (found["trajectories"], found["average_lagging"]["n_clusters"]) == (32, 16)
+    code, out, _ = prefine("evaluate", "latency", streams)
+    assert (code, "average_proportion" in out) == (0, True)
+
+
+def test_latency_of_a_model(home: Path, streams: str, prefine: Call, undrawn: None) -> None:
+    run = words("sft", home / "model", streams, "sft", "--set", "streaming.read=<read>")
+    assert prefine(*run, "--set", "training.num_train_epochs=12", "--json")[0] == 0
+    told = ("evaluate", "latency", streams, "--model", "sft/model", "--samples", 3,
+            "--max-new-tokens", 30, "--json")  # fmt: skip
+    # a model of two steps hardly reads: let it, by a low threshold
+    code, out, err = prefine(*told, "--threshold", "1e-3", "--out", "own.jsonl")
+    assert code in (0, 1), err
+    if code == 0:
+        found = json.loads(out)
+        assert found["model"] == "sft/model"
+        assert found["trajectories"] + sum(found["set_aside"].values()) >= 3
+        assert prefine("evaluate", "latency", "own.jsonl", "--json")[0] == 0
+    else:
+        assert "there is no trajectory" in err
+
+
+def test_latency_misuse(home: Path, streams: str, pairs: Path, prefine: Call) -> None:
+    code, _, err = prefine("evaluate", "latency", pairs)
+    assert (code, "there is no trajectory (nothing is read" in err) == (1, True)
+    code, _, err = prefine("evaluate", "latency", streams, "--samples", 3)
+    assert (code, "name one, --model" in err) == (2, True)
+    code, _, err = prefine("evaluate", "latency", streams, "--unit", "line")
+    assert (code, "--unit must be word or character" in err) == (2, True)
+    code, _, err = prefine("evaluate", "latency", streams, "--model", home / "model")
+    assert (code, "no such token" in err) == (2, True)
+    code, _, err = prefine(
+        "evaluate", "latency", streams, "--model", home / "model", "--out", streams
+    )
+    assert (code, "is there already" in err) == (2, True)

@@ -21,6 +21,7 @@ from prefine.cli import (
     diagnose,
     doctor,
     evaluate,
+    evaluate_latency,
     evaluate_policies,
     export,
     generate,
@@ -46,6 +47,7 @@ app.add_typer(evaluate.app, name="evaluate")
 evaluate.app.command()(evaluate_policies.overoptimisation)
 evaluate.app.command()(evaluate_policies.drift)
 evaluate.app.command()(evaluate_policies.selection)
+evaluate.app.command()(evaluate_latency.latency)
 app.command()(train.train)
 app.command()(demo.demo)
 app.command()(generate.generate)

@@ -5,6 +5,7 @@ from prefine.evaluation.ceiling import flip_loss, idealised_accuracy, idealised_
 from prefine.evaluation.credit import Stretch, credit_report, stretches, token_credit
 from prefine.evaluation.drift import Drift, value_drift, value_gap
 from prefine.evaluation.groups import Groups, by_group
+from prefine.evaluation.latency import average_lagging, average_proportion, latency_report
 from prefine.evaluation.overoptimisation import (
     Overoptimisation,
     fit_overoptimisation,
@@ -31,6 +32,8 @@ __all__ = [
     "MarginSplit",
     "Overoptimisation",
     "Stretch",
+    "average_lagging",
+    "average_proportion",
     "best_temperature",
     "best_tie_threshold",
     "by_group",
@@ -40,6 +43,7 @@ __all__ = [
     "flip_loss",
     "idealised_accuracy",
     "idealised_gap",
+    "latency_report",
     "length_correlation",
     "longer_wins",
     "pair_accuracy",

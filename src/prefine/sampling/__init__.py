@@ -2,5 +2,6 @@
 
 from prefine.sampling.beams import BeamSampler, beam_search
 from prefine.sampling.language import LanguageSampler
+from prefine.sampling.simultaneous import SimultaneousTranslator
 
-__all__ = ["BeamSampler", "LanguageSampler", "beam_search"]
+__all__ = ["BeamSampler", "LanguageSampler", "SimultaneousTranslator", "beam_search"]
