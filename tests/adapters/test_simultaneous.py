@@ -82,8 +82,10 @@ def by_hand(model: Any, tokenizer: Any, row: Any, k: int) -> dict[str, Any]:
             continue
         here = log_probs[len(prompt) + at - 1]
         chance = here[read].exp()
-        if reads < total:
+        if 0 < reads < total:
             expected = expected + chance
+        elif reads == 0 and token == read:
+            expected = expected + 1
         if token == read:
             reads += 1
             waiting = waiting + here[read]
@@ -157,13 +159,14 @@ def test_one_word_by_hand(tokenizer: Any, model: Any) -> None:
     model.lm_head.weight.data.zero_()
     model.lm_head.bias = torch.nn.Parameter(logits)
     adapter = SimultaneousLM(tokenizer)
-    found = scored(model, adapter, adapter.prepare(view([trajectory("x", "A", 1)])).dataset)
-    # READ, then " ", "A", EOS: log 1/3 three times; log 1/4 + log 3/4, log 3/4, log 3/4
+    found = scored(model, adapter, adapter.prepare(view([trajectory("x y", "A", 1)])).dataset)
+    # READ, then " ", "A", READ, EOS: log 1/3 three times; log 1/4 + log 3/4, twice, log 3/4
     assert found.value.exp().item() == pytest.approx((1 / 3) ** 3)
     action = found.elements["action_log_prob"][found.elements["mask"]].exp()
-    assert action.tolist() == pytest.approx([3 / 16, 3 / 4, 3 / 4])
-    # one source word, read at the first decision: nothing was left to read afterwards
-    assert found.elements["delay"][found.elements["mask"]].tolist() == pytest.approx([0.25] * 3)
+    assert action.tolist() == pytest.approx([3 / 16, 3 / 4, 3 / 16])
+    # The first of two is given; then 1/4 at each of three decisions, until all is read.
+    delay = found.elements["delay"][found.elements["mask"]]
+    assert delay.tolist() == pytest.approx([1.25 / 2, 1.5 / 2, 1.75 / 2])
 
 
 def test_no_word_sees_what_was_not_read_yet(model: Any, tokenizer: Any) -> None:
@@ -205,7 +208,7 @@ def test_the_sum_of_chances_is_the_mean_of_what_is_read(model: Any, tokenizer: A
         while reads < 2:
             with torch.no_grad():
                 logits = model(input_ids=torch.tensor([start + ids])).logits[0, -1]
-            token = int(torch.multinomial(logits.softmax(-1), 1, generator=rng))
+            token = int(torch.multinomial(logits.softmax(-1), 1, generator=rng)) if ids else 260
             ids.append(token)
             mask.append(True)
             if token == 260:

@@ -37,6 +37,19 @@ def test_records_of_one_source_stay_on_one_side_and_others_apart(make_record):
     assert made[0].id != made[1].id
 
 
+def test_of_several_waits_each_record_draws_one_for_both_responses(make_record):
+    seen = set()
+    for row in range(12):
+        record = make_record(("A B C", "D E F"), prompt="x y z", row=row)
+        (made,) = Streams(wait=(1, 3))(record)
+        again = next(Streams(wait=(1, 3))(record))
+        assert made == again
+        paths = {text(made, at).index(word) for at, word in enumerate("AD")}
+        assert len(paths) == 1
+        seen |= paths
+    assert len(seen) == 2
+
+
 def test_characters(make_record):
     (made,) = Streams(wait=1, source="character")(make_record(("I am", "I"), prompt="我是"))
     assert text(made, 0) == "<read>我 I<read>是\n am"
@@ -76,7 +89,16 @@ def test_a_dialogue_is_no_translation(make_record):
 
 
 @pytest.mark.parametrize(
-    "options", [{"wait": 0}, {"read": ""}, {"read": "a b"}, {"source": "line"}, {"target": "x"}]
+    "options",
+    [
+        {"wait": 0},
+        {"wait": ()},
+        {"wait": (1, 0)},
+        {"read": ""},
+        {"read": "a b"},
+        {"source": "line"},
+        {"target": "x"},
+    ],
 )
 def test_impossible_options(options):
     with pytest.raises(ConfigError, match=f"`{next(iter(options))}` must be"):

@@ -133,9 +133,9 @@ class SimultaneousLM(StreamingLM):
             written tokens, which `mask` [N, L] marks: `action_log_prob` [N, L] nats, the sum over
             the decisions since the token before: to read, as often as it was, and to write;
             `delay` [N, L], with gradient, the share of the source that the model expects to have
-            read by then, :math:`\frac{1}{|x|}\sum_j q_j` over the decisions up to this one while
-            there was something left to read; `entropy`, `top_entropy` and `top_mass` without
-            gradient, as `CausalLM` has them.
+            read by then, :math:`\frac{1}{|x|}(1 + \sum_j q_j)` over the decisions up to this one,
+            from the first reading, which is given, to the last; `entropy`, `top_entropy` and
+            `top_mass` without gradient, as `CausalLM` has them.
 
             The sum of q is the compensator of the number of readings: over trajectories that this
             model drew, its mean is that of :math:`g(t)/|x|`. On others it is what the model would
@@ -253,6 +253,8 @@ def between_words(action: Tensor, written: Tensor) -> Tensor:
 def expected_delay(chance: Tensor, read: Tensor) -> Tensor:
     """Return the expected share of the source that is read by each decision.
 
+    The first reading is given, since there is nothing to write about before it.
+
     Args:
         chance: [N, L] probability of reading at each decision, 0 where there is none.
         read: [N, L] true where the trajectory read.
@@ -261,11 +263,12 @@ def expected_delay(chance: Tensor, read: Tensor) -> Tensor:
         [N, L], with the gradient of the chances.
 
     Example:
-        >>> chance = torch.tensor([[1.0, 0.5, 0.5, 0.5]])
+        >>> chance = torch.tensor([[0.9, 0.5, 0.5, 0.5]])
         >>> expected_delay(chance, torch.tensor([[True, False, True, False]]))
         tensor([[0.5000, 0.7500, 1.0000, 1.0000]])
     """
     count = read.long()
-    total = count.sum(1, keepdim=True)
-    is_left = count.cumsum(1) - count < total
-    return (chance * is_left).cumsum(1) / total.clamp(min=1)
+    total, before = count.sum(1, keepdim=True), count.cumsum(1) - count
+    is_open = (before > 0) & (before < total)
+    given = (read & (before == 0)).to(chance.dtype)
+    return (chance * is_open + given).cumsum(1) / total.clamp(min=1)

@@ -1,5 +1,6 @@
 """Translations of whole sentences made into trajectories that read and write in turn."""
 
+import random
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -23,14 +24,17 @@ class Streams:
     `sft` learns words and actions from them, and then `simulpl` preferences.
 
     Attributes:
-        wait: k, how many pieces reading is ahead of writing.
+        wait: k, how many pieces reading is ahead of writing; of several, one is drawn for each
+            record, so that a translator learns paths of different delay.
         read: The token that asks to read; it must become one token of the model's tokenizer.
         source: What is read at once: word, or character where a script has no spaces.
         target: What is written at once.
         instruction: The prompt of what is made.
+        seed: Of the draws.
 
     Raises:
-        ConfigError: If `wait` is below 1, `read` is empty or holds white space, or a unit is none.
+        ConfigError: If `wait` is none or below 1, `read` is empty or holds white space, or a unit
+            is unknown.
 
     Source:
         Wait-k: Ma et al. 2019, arXiv:1810.08398. SimulPL, arXiv:2502.00634, learns such paths and
@@ -46,15 +50,16 @@ class Streams:
 
     name: ClassVar[str] = "streams"
 
-    wait: int = 3
+    wait: int | tuple[int, ...] = 3
     read: str = READ
     source: Unit = "word"
     target: Unit = "word"
     instruction: str = "Translate while you read."
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.wait < 1:
-            raise ConfigError(f"`wait` must be at least 1, got {self.wait}.")
+        if not self._waits or min(self._waits) < 1:
+            raise ConfigError(f"`wait` must be at least 1, or several such, got {self.wait}.")
         if not self.read or self.read.split() != [self.read]:
             raise ConfigError(f"`read` must be a word without white space, got {self.read!r}.")
         for name in ("source", "target"):
@@ -62,6 +67,10 @@ class Streams:
                 raise ConfigError(
                     f"`{name}` must be {' or '.join(UNITS)}, got {getattr(self, name)!r}."
                 )
+
+    @property
+    def _waits(self) -> tuple[int, ...]:
+        return (self.wait,) if isinstance(self.wait, int) else self.wait
 
     def __call__(self, record: Record) -> Made:
         """Yield the record with trajectories in place of its responses, or why there is none."""
@@ -85,6 +94,7 @@ class Streams:
         source = None if said is None else pieces(said, self.source)
         if said is None or not source:
             return SetAside("the source is empty, or no text")
+        wait = random.Random(f"{self.seed}/{record.id}").choice(self._waits)
         made: list[Candidate] = []
         for candidate in record.candidates:
             text = _text(candidate.messages)
@@ -95,7 +105,7 @@ class Streams:
             target = pieces(text, self.target)
             if not target:
                 return SetAside("an empty translation")
-            path = wait_k(source, target, self.wait, self.read)
+            path = wait_k(source, target, wait, self.read)
             made.append(replace(candidate, messages=path, steps=(), stats={}))
         return tuple(made)
 

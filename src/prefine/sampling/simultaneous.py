@@ -21,8 +21,8 @@ from prefine.sampling.responses import end_ids
 class SimultaneousTranslator:
     """Reads and writes in turn, one source at a time, the likeliest token each time.
 
-    It reads where READ is likelier than `threshold`; else it writes the likeliest other token. It
-    cannot end before the source does, nor read after it.
+    It reads a first piece, and then where READ is likelier than `threshold`; else it writes the
+    likeliest other token. It cannot end before the source does, nor read after it.
 
     Attributes:
         model: A causal language model of transformers that learnt trajectories.
@@ -77,6 +77,8 @@ class SimultaneousTranslator:
         while room:
             logits, past = self._next(given, past)
             token = self._choose(logits, read, ends, is_left=bool(left))
+            if not messages and left:
+                token = read  # there is nothing to write about yet
             if token in ends:
                 break
             given = [token]

@@ -79,7 +79,8 @@ PRESETS: dict[str, Preset] = {
     "simulpl": Preset(
         "simul_dpo",
         "Pairs of trajectories of a translator that reads and writes in turn, with a price on "
-        "waiting (SimulPL, arXiv:2502.00634).",
+        "waiting and imitation of the better one's actions (SimulPL, arXiv:2502.00634).",
+        {"action_imitation": 0.1},
         streaming={"read": READ},
     ),
     "smpo": Preset(
