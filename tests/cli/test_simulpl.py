@@ -127,21 +127,23 @@ def test_latency_of_records(streams: str, prefine: Call) -> None:
     assert (code, "average_proportion" in out) == (0, True)
 
 
-def test_latency_of_a_model(home: Path, streams: str, prefine: Call, undrawn: None) -> None:
-    run = words("sft", home / "model", streams, "sft", "--set", "streaming.read=<read>")
-    assert prefine(*run, "--set", "training.num_train_epochs=12", "--json")[0] == 0
-    told = ("evaluate", "latency", streams, "--model", "sft/model", "--samples", 3,
-            "--max-new-tokens", 30, "--json")  # fmt: skip
-    # a model of two steps hardly reads: let it, by a low threshold
-    code, out, err = prefine(*told, "--threshold", "1e-3", "--out", "own.jsonl")
-    assert code in (0, 1), err
-    if code == 0:
-        found = json.loads(out)
-        assert found["model"] == "sft/model"
-        assert found["trajectories"] + sum(found["set_aside"].values()) >= 3
-        assert prefine("evaluate", "latency", "own.jsonl", "--json")[0] == 0
-    else:
-        assert "there is no trajectory" in err
+def test_a_model_that_learnt_wait_1_lags_one_word(
+    home: Path, streams: str, prefine: Call, undrawn: None
+) -> None:
+    run = words("sft", home / "model", streams, "sft", "--set", "streaming.read=<read>", "--json")
+    assert prefine(*run, "--set", "training.num_train_epochs=40")[0] == 0
+    told = ("evaluate", "latency", streams, "--model", "sft/model", "--max-new-tokens", 30,
+            "--samples", 6, "--json")  # fmt: skip
+    code, out, err = prefine(*told, "--out", "own.jsonl")
+    assert code == 0, err
+    found = json.loads(out)
+    assert (found["model"], found["sources"]) == ("sft/model", found["trajectories"])
+    assert found["average_lagging"]["value"] < 1.5
+    code, out, _ = prefine("evaluate", "latency", "own.jsonl", "--json")
+    assert json.loads(out)["average_lagging"] == found["average_lagging"]
+    code, _, err = prefine(*told, "--threshold", "0.999999")
+    assert code == 1, "it reads no more than it must, and so comes to no end"
+    assert "cut after 30 tokens (6)" in err or "cut after 30 tokens (16)" in err
 
 
 def test_latency_misuse(home: Path, streams: str, pairs: Path, prefine: Call) -> None:

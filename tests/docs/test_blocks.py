@@ -40,6 +40,7 @@ HOW_TO: dict[str, tuple[str, ...]] = {
     ),
     "how-to/real-data.md": (),
     "how-to/resume.md": (),
+    "how-to/translate-while-reading.md": (),
     "../README.md": (),
 }
 """Page -> what a reader has done before: runs in `out`, or `pictures` for a model that draws."""
@@ -52,6 +53,7 @@ WRITTEN = {
     "how-to/own-objective.md": ("out/capped/report.html",),
     "how-to/read-a-run.md": ("out/compare.html",),
     "how-to/resume.md": ("out/again/model",),
+    "how-to/translate-while-reading.md": ("streams.jsonl", "out/words/model", "out/simul/model"),
 }
 """Page -> what must have come of its blocks."""
 
