@@ -81,8 +81,6 @@ class PlainEncoder:
         if 1 not in mask:
             raise Unusable("nothing of the response is scored")
         end = len(mask) - mask[::-1].index(1)
-        if pieces[-1] == Piece("", True):
-            end = len(mask)
         if response[end - 1] == self.eos:
             return prompt, response[:end], mask[:end]
         return prompt, [*response, self.eos], [*mask, 1]

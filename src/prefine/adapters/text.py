@@ -214,23 +214,14 @@ class TextEncoder:
                 ids = np.concatenate([ids, new])
             response.append(new)
             mask.append(np.arange(len(new)) < (self._scored_until_eos(new) if piece.scored else 0))
-        says_nothing_more = pieces[-1].scored and not pieces[-1].text
-        return self._close(
-            prompt, np.concatenate(response), np.concatenate(mask), whole=says_nothing_more
-        )
+        return self._close(prompt, np.concatenate(response), np.concatenate(mask))
 
-    def _close(
-        self, prompt: Ids, response: Ids, mask: NDArray[np.bool_], *, whole: bool = False
-    ) -> Tokens:
-        """End the response with exactly one scored EOS: the last thing the model must learn.
-
-        It stands after the last scored token, or, where the last turn is the model's and empty,
-        after all that was said to it.
-        """
+    def _close(self, prompt: Ids, response: Ids, mask: NDArray[np.bool_]) -> Tokens:
+        """End the response with exactly one scored EOS: the last thing the model must learn."""
         scored = np.flatnonzero(mask)
         if not len(scored):
             raise SetAside("nothing of the response is scored")
-        end = len(response) if whole else int(scored[-1]) + 1
+        end = int(scored[-1]) + 1
         if response[end - 1] == self._eos[0]:
             return Tokens(prompt, response[:end], mask[:end])
         return Tokens(prompt, np.concatenate([response, self._eos]), np.concatenate([mask, [True]]))
