@@ -6,8 +6,11 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from tests.adapters.tokenizers_for_tests import TOKENIZERS
+from tests.adapters.tokenizers_for_tests import tokenizer as tokenizer_of
 from torch import Tensor
 
 from prefine.adapters import CausalLM, SimultaneousLM, bind
@@ -16,6 +19,7 @@ from prefine.errors import ConfigError, RecordError
 from prefine.records import Records
 from prefine.records.streams import wait_k
 from prefine.records.table import view_schema, write_table
+from prefine.sampling import SimultaneousTranslator
 from prefine.scores import Needs
 from prefine.training.streaming import add_read
 
@@ -260,6 +264,27 @@ def test_a_tokenizer_without_the_token_says_how_to_add_it(tiny_tokenizer: Any) -
 
 def test_the_token_is_part_of_what_a_score_is(tokenizer: Any) -> None:
     assert SimultaneousLM(tokenizer).fingerprint()["read"] == "<read>"
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_any_tokenizer_reads_one_piece_at_a_time(name: str) -> None:
+    """Sources and words as they are cut in training are those that a translator is given."""
+    spoken = copy.deepcopy(tokenizer_of(name))
+    add_read(spoken, "<read>")
+    read = read_id(spoken, "<read>")
+    path = trajectory("The lazy dog, naïve", "Yes. No. it's", 2)
+    (row,) = SimultaneousLM(spoken).prepare(view([path])).dataset
+    response, mask = row["response"][0], row["mask"][0]
+    assert (response == read).sum() == 4
+    translate = SimultaneousTranslator(None, spoken)
+    starts = np.flatnonzero(response == read) + 1
+    stops = [start + mask[start:].argmax() for start in starts]
+    found = [list(response[a:b]) for a, b in zip(starts, stops, strict=True)]
+    assert found == [translate._revealed(piece) for piece in revealed_of(path)]
+
+
+def revealed_of(path: list[dict[str, Any]]) -> list[str]:
+    return [message["content"] for message in path if message["role"] == "user"]
 
 
 def test_records_of_the_operator_are_trajectories(tokenizer: Any) -> None:

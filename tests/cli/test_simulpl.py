@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from prefine.models import load_policy, load_tokenizer
+from prefine.training.streaming import add_read, make_room
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -83,6 +84,27 @@ def test_a_run_goes_on_where_it_was_cut_off(
     assert code == 0, err
     weights = [Path(run, "model", "model.safetensors").read_bytes() for run in ("whole", "cut")]
     assert weights[0] == weights[1]
+
+
+def test_adapters_may_learn_the_second_stage_and_a_cache_may_not(
+    home: Path, streams: str, prefine: Call, undrawn: None
+) -> None:
+    """On a token that the tokenizer has, which sft then does not add."""
+    tokenizer, model = load_tokenizer(str(home / "model")), load_policy(str(home / "model"))
+    add_read(tokenizer, "<read>")
+    make_room(model, tokenizer, "<read>")
+    model.save_pretrained("reads")
+    tokenizer.save_pretrained("reads")
+    more = ("--set", "layout=padded", "--set", "token_budget=100", "--json")
+    code, out, err = prefine(*words("simulpl", "reads", streams, "lora", "--lora", *more))
+    assert code == 0, err
+    assert "adapter_off" in json.loads(out)["reference"]
+    code, _, err = prefine(*words("simulpl", "reads", streams, "cached", "--reference", "cached"))
+    assert (code, "reads the reference token by token" in err) == (2, True)
+    run = words("sft", "reads", streams, "sft", "--lora", "--set", "streaming.read=<read>")
+    code, out, err = prefine(*run, "--dry-run", "--json")
+    assert code == 0, err
+    assert not [note for note in json.loads(out)["notes"] if "new token" in note]
 
 
 def test_dpo_may_learn_from_whole_trajectories(
