@@ -140,8 +140,8 @@ class SimultaneousLM(StreamingLM):
             The sum of q is the compensator of the number of readings: over trajectories that this
             model drew, its mean is that of :math:`g(t)/|x|`. On others it is what the model would
             do at the decisions that they meet, and can exceed 1 a little. Its gradient is that of
-            the decisions met, not of which are met. |x| counts readings, so a trajectory reads its
-            whole source.
+            the decisions met, not of which are met. The length of the source is the number of
+            readings, so a trajectory reads its whole source.
         """
         items, wanted = batch["items"], frozenset() if needs is None else needs.elements
         if isinstance(items, PackedItems):

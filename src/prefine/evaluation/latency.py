@@ -25,7 +25,7 @@ def average_lagging(path: Trajectory, *, whole: bool = False) -> float:
 
     Args:
         path: What was read when each word was written.
-        whole: Take T = |y|, all words; by default T is the first word that was written with the
+        whole: Take T up to the last word; by default it is the first word that was written with the
             whole source read, since all later ones wait for nothing.
 
     Returns:

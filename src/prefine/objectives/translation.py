@@ -49,8 +49,8 @@ def simul_dpo(
         action_weight: Weight lambda of the actions; 0 leaves them to the delay alone.
         delay_weight: Price eta of waiting for the whole source before the first word.
         action_imitation: Weight gamma of the likelihood of the better response's actions, nats a
-            written token. A reading that every trajectory has stays while gamma/|y| is above
-            eta/|x|; one that some have becomes rarer.
+            written token. A reading that every trajectory has stays while gamma by the length of
+            the translation is above eta by that of the source; one that some have becomes rarer.
 
     Returns:
         [B] loss per pair, nats.
