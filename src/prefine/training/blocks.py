@@ -45,6 +45,8 @@ class MixingConfig(Strict):
     Attributes:
         toward: That set: Hub name, file or folder, read as `rows` says. It is not trained on.
         by: Tag of a record that names its source.
+        how: `weigh` takes every row once an epoch, at the weight of its source; `resample` draws
+            the rows of each step by source, so that a row may come several times or never.
         every: Optimizer steps between two moves of the weights; one costs a forward and a
             backward pass over `rows` of each source and of the set.
         rows: Rows of each that are looked at.
@@ -55,6 +57,7 @@ class MixingConfig(Strict):
 
     toward: str
     by: str
+    how: Literal["weigh", "resample"] = "weigh"
     every: int = Field(default=100, ge=1)
     rows: int = Field(default=32, ge=1)
     eta: float = Field(default=1.0, gt=0)
