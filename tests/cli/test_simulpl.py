@@ -92,7 +92,7 @@ def test_adapters_may_learn_the_second_stage_and_a_cache_may_not(
     """On a token that the tokenizer has, which sft then does not add."""
     tokenizer, model = load_tokenizer(str(home / "model")), load_policy(str(home / "model"))
     add_read(tokenizer, "<read>")
-    make_room(model, tokenizer, "<read>")
+    make_room(model, tokenizer)
     model.save_pretrained("reads")
     tokenizer.save_pretrained("reads")
     more = ("--set", "layout=padded", "--set", "token_budget=100", "--json")

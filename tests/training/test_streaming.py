@@ -29,7 +29,7 @@ def test_a_new_token_starts_as_the_mean_and_changes_nothing_else(
         before = model(input_ids=ids).logits[..., :260]
     assert add_read(tokenizer, "<read>")
     assert not add_read(tokenizer, "<read>"), "it is there already"
-    assert "<read>" in make_room(model, tokenizer, "<read>")
+    assert "<read>" in make_room(model, tokenizer)
     assert model.config.vocab_size == model.lm_head.weight.shape[0] == 260 + max(room, 1)
     with torch.no_grad():
         after = model(input_ids=ids).logits

@@ -27,12 +27,7 @@ from prefine.training.distributed import main_first, uses_fsdp
 from prefine.training.features import freeze_trunk
 from prefine.training.pictures import picture_parts, refuse_nats, refuse_pictures
 from prefine.training.stop_early import refuse_unwatched, stopping_arguments
-from prefine.training.streaming import (
-    learns_read,
-    make_room,
-    refuse_streaming,
-    streaming_adapter,
-)
+from prefine.training.streaming import for_trajectories, learns_read, make_room, refuse_streaming
 from prefine.training.terms import as_terms
 
 DEFAULT_RATES = {"sft": 2e-5, "reward": 1e-5, "policy": 1e-6, "pictures": 1e-5}
@@ -115,8 +110,7 @@ def prepare(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Pla
         tokenizer = load_tokenizer(config.model, config.revision)
         is_new = learns_read(config, name, tokenizer)
         adapter = _adapter(config, name, tokenizer, progress=not quiet)
-        if config.streaming is not None:
-            adapter = streaming_adapter(adapter, config, declared)
+        adapter = for_trajectories(adapter, config, declared)
     with main_first():
         data = load_data(config, declared, adapter, name=name)
     learnt = _from_data(objective, config.options, declared, data)
@@ -132,8 +126,8 @@ def prepare(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Pla
         )
     else:
         model = load_policy(config.model, dtype=config.dtype, revision=config.revision)
-    if is_new and config.streaming is not None:
-        data.notes.append(make_room(model, tokenizer, config.streaming.read))
+    if is_new:
+        data.notes.append(make_room(model, tokenizer))
     if config.lora is not None:
         model = _with_lora(model, config, adapter)
     if config.head_only:

@@ -70,15 +70,16 @@ def learns_read(config: RunConfig, name: str, tokenizer: Any) -> bool:
     return added
 
 
-def streaming_adapter(adapter: Any, config: RunConfig, declared: Spec) -> Any:
-    """Return the adapter of trajectories in place of that of texts.
+def for_trajectories(adapter: Any, config: RunConfig, declared: Spec) -> Any:
+    """Return the adapter of trajectories in place of that of texts, where that is asked for.
 
     Args:
         adapter: A `CausalLM`.
-        config: The run, with its block `streaming`.
+        config: The run.
         declared: What the objective consumes: whole trajectories, unless it asks for actions.
     """
-    assert config.streaming is not None
+    if config.streaming is None:
+        return adapter
     kind = SimultaneousLM if OF_ACTIONS in declared.needs.elements else StreamingLM
     given = {f.name: getattr(adapter, f.name) for f in fields(adapter)}
     found = kind(**given, read=config.streaming.read)
@@ -103,25 +104,23 @@ def add_read(tokenizer: Any, read: str) -> bool:
 
 
 @torch.no_grad()
-def make_room(model: Any, tokenizer: Any, read: str) -> str:
-    """Give a new token a row in both ends of a model: the mean of the others.
+def make_room(model: Any, tokenizer: Any) -> str:
+    """Give the newest token a row in both ends of a model: the mean of the others.
 
     Args:
         model: A transformers language model; its vocabulary grows where it must.
-        tokenizer: With the token.
-        read: The token.
+        tokenizer: To which the token was added.
 
     Returns:
         A sentence for the run's header.
     """
-    known, size = len(tokenizer) - 1, model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > size:
-        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    at = tokenizer.convert_tokens_to_ids(read)
-    ends = [model.get_input_embeddings(), model.get_output_embeddings()]
-    for end in ends:
-        end.weight[at] = end.weight[:known].mean(0)
+    at = max(tokenizer.get_vocab().values())
+    if at >= model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(at + 1, mean_resizing=False)
+    for end in (model.get_input_embeddings(), model.get_output_embeddings()):
+        end.weight[at] = end.weight[:at].mean(0)
         bias = getattr(end, "bias", None)
         if bias is not None:
-            bias[at] = bias[:known].mean()
-    return f"{read} is a new token of the model, which starts as the mean of the others"
+            bias[at] = bias[:at].mean()
+    token = tokenizer.convert_ids_to_tokens(at)
+    return f"{token} is a new token of the model, which starts as the mean of the others"
