@@ -54,8 +54,8 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "ipo, in rounds": {**IPO, "rounds": 4},
     "ipo, in rounds, a quarter of the reference draws": {**IPO, "rounds": 4, "mixture": 0.25},
 }
-"""What differs; all else is the same. With a `first`, half of all goes to one round, whose policy is
-the start and the reference of what follows."""
+"""What differs; all else is the same. With a `first`, half of all goes to one round, whose policy
+is the start and the reference of what follows."""
 
 AGAINST = {
     "dpo, in rounds": "dpo, at once",

@@ -46,7 +46,7 @@ class PlainEncoder:
         response = json.loads(row["responses"][item["response"]])
         if prompt["form"] == "text":
             start = "".join(message["content"] for message in prompt["messages"])
-            pieces = [Piece(message["content"], True) for message in response]
+            pieces = [Piece(m["content"], m["role"] == "assistant") for m in response]
         else:
             for message in [*prompt["messages"], *response]:
                 for token in self.tokenizer.all_special_tokens:

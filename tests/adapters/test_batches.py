@@ -29,13 +29,17 @@ def said(rng: random.Random, most: int = 12) -> str:
 
 def made_up(rng: random.Random) -> tuple[Any, list[Any]]:
     """A prompt and two to four responses: raw or chat, of one or more turns, some unusable."""
-    kind = rng.choice(["raw", "raw", "chat", "turns", "hostile", "bos", "silent"])
+    kind = rng.choice(["raw", "raw", "chat", "turns", "hostile", "bos", "silent", "revealed"])
     count = rng.randint(2, 4)
     if kind == "raw":
         return prompt(user(said(rng)), form="text"), [[assistant(said(rng))] for _ in range(count)]
     if kind == "bos":
         start = prompt(user("<|bos|><|bos|>" + said(rng)), form="text")
         return start, [[assistant(said(rng))] for _ in range(count)]
+    if kind == "revealed":
+        start = prompt(user(said(rng)), form="text")
+        turns = [assistant(said(rng)), user(said(rng)), assistant(said(rng))]
+        return start, [turns, [*turns[:2], assistant("")]]
     tools = [{"type": "function", "function": {"name": "add"}}] if rng.random() < 0.3 else None
     start = prompt(user(said(rng)), assistant(said(rng)), user(said(rng)), tools=tools)
     if kind == "turns":

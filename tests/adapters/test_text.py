@@ -116,6 +116,32 @@ def test_raw_text_is_joined_without_a_template(tiny_tokenizer: Any) -> None:
     assert tiny_tokenizer.decode([*tokens.prompt, *tokens.response]) == "<|bos|>1 + 1 = 2<|im_end|>"
 
 
+def test_what_is_revealed_within_raw_text_is_not_scored(tiny_tokenizer: Any) -> None:
+    """As with chat templates: only what the model wrote, or what says so itself."""
+    made, start = encoder(tiny_tokenizer), prompt(user("go "), form="text")
+    tokens = made.encode(start, [assistant("a"), user(" B"), assistant(" c")])
+    assert tiny_tokenizer.decode(tokens.response) == "a B c<|im_end|>"
+    assert scored_text(tiny_tokenizer, tokens) == "a c<|im_end|>"
+    own = {"role": "user", "content": " B", "loss": True}
+    tokens = made.encode(start, [assistant("a", loss=False), own])
+    assert scored_text(tiny_tokenizer, tokens) == " B<|im_end|>"
+    with pytest.raises(SetAside, match="nothing of the response is scored"):
+        made.encode(start, [user(" B"), assistant("")])
+
+
+@pytest.mark.parametrize("form", ["text", "chat"])
+def test_an_empty_last_turn_ends_after_what_was_said_before_it(
+    tiny_tokenizer: Any, form: str
+) -> None:
+    response = [assistant("a"), user(" B"), assistant("")]
+    tokens = encoder(tiny_tokenizer).encode(prompt(user("go "), form=form), response)
+    text = tiny_tokenizer.decode(tokens.response)
+    assert text.index("B") < text.rindex("<|im_end|>")
+    if form == "text":
+        assert text == "a B<|im_end|>"
+        assert scored_text(tiny_tokenizer, tokens) == "a<|im_end|>"
+
+
 def test_an_end_that_nothing_says_is_added_and_scored(tiny_tokenizer: Any, tmp_path: Any) -> None:
     """Raw text has no EOS, nor has every template; the model must learn to stop all the same."""
     plain = tmp_path / "plain.jinja"

@@ -28,6 +28,7 @@ print(json.dumps([code, sorted(set({HEAVY!r}) & set(sys.modules))]), file=sys.st
         ("train", "--help"),
         ("data", "--help"),
         ("curate", "--help"),
+        ("evaluate", "latency", "--help"),
         ("demo", "--help"),
         ("config", "from-trl", "--help"),
         ("diagnose", "--help"),

@@ -43,6 +43,7 @@ HOW_TO: dict[str, tuple[str, ...]] = {
     "how-to/real-data.md": (),
     "how-to/resume.md": (),
     "how-to/sample-and-search.md": (),
+    "how-to/translate-while-reading.md": (),
     "../README.md": (),
 }
 """Page -> what a reader has done before: runs in `out`, or `pictures` for a model that draws."""
@@ -58,6 +59,7 @@ WRITTEN = {
     "how-to/read-a-run.md": ("out/compare.html",),
     "how-to/resume.md": ("out/again/model",),
     "how-to/sample-and-search.md": ("out/cool/records.jsonl", "out/found/records.jsonl"),
+    "how-to/translate-while-reading.md": ("streams.jsonl", "out/words/model", "out/simul/model"),
 }
 """Page -> what must have come of its blocks."""
 

@@ -59,7 +59,10 @@ def names_of_steps() -> set[str]:
     loss, reference = torch.ones(2), torch.zeros(2, 2)
     mask = torch.ones(2, 2, 3)
     inputs = [
-        (scores(reference=reference, elements={"mask": mask, "entropy": mask}), "nats"),
+        (
+            scores(reference=reference, elements={"mask": mask, "entropy": mask, "delay": mask}),
+            "nats",
+        ),
         (scores(), "reward"),
         *((scores(reference=reference), unit) for unit in ERRORS),
     ]
@@ -70,7 +73,13 @@ def names_of_steps() -> set[str]:
 
 def test_metrics_of_a_step_are_explained(explained: set[str]):
     names = names_of_steps()
-    assert {"entropy", "errors/reference", "log_ratio/chosen", "rewards/margins_squared"} <= names
+    assert {
+        "entropy",
+        "delay",
+        "errors/reference",
+        "log_ratio/chosen",
+        "rewards/margins_squared",
+    } <= names
     assert names - explained == set()
 
 

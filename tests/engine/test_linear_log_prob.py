@@ -139,3 +139,23 @@ def test_the_logits_never_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     linear_log_prob(hidden, head, target)[0].sum().backward()
     assert (ROWS, 512) in made
     assert all(shape[0] != ROWS or shape[1] <= 512 for shape in made if len(shape) == 2)
+
+
+@pytest.mark.usefixtures("tiles")
+@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("without", [0, 640, VOCABULARY - 1])
+def test_a_token_that_is_left_out_takes_no_share(kind: str, without: int) -> None:
+    """Values and gradients of the distribution over all others."""
+    hidden, head, target = inputs(torch.float64, **HEADS[kind])
+    target[target == without] = 1
+    found = linear_log_prob(hidden, head, target, without=without).log_prob
+    table = whole(hidden, head)
+    kept = torch.arange(VOCABULARY) != without
+    others = torch.where(kept, table, -torch.inf).log_softmax(-1)
+    expected = others.gather(1, target[:, None])[:, 0]
+    torch.testing.assert_close(found, expected)
+    weights = torch.linspace(-1, 2, ROWS).double()
+    ours = torch.autograd.grad((found * weights).sum(), leaves(hidden, head))
+    theirs = torch.autograd.grad((expected * weights).sum(), leaves(hidden, head))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other)

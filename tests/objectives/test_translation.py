@@ -31,6 +31,30 @@ def test_by_hand() -> None:
     assert float(found) == pytest.approx(by_hand)
 
 
+def test_imitation_by_hand() -> None:
+    """The mean over the two words of the better response, -1 and -0.5, and over no other."""
+    gained = simul_dpo(pair(), action_imitation=0.4) - simul_dpo(pair())
+    assert float(gained) == pytest.approx(0.4 * (1.0 + 0.5) / 2)
+
+
+def test_only_imitation_holds_actions_that_both_responses_share() -> None:
+    """Along one path they cancel, whatever is compared: their own gradient is 0."""
+    action = torch.tensor([-1.0, -0.5], requires_grad=True)
+    both = action.expand(1, 2, 2)
+    elements = {
+        "mask": torch.ones(1, 2, 2, dtype=torch.bool), "delay": torch.ones(1, 2, 2),
+        "action_log_prob": both, "reference_action_log_prob": torch.full((1, 2, 2), -2.0),
+    }  # fmt: skip
+    shared = Scores(torch.tensor([[-1.0, -2.0]]), torch.full((1, 2), 2.0),
+                    reference=torch.tensor([[-2.0, -2.5]]), elements=elements)  # fmt: skip
+    (free,) = torch.autograd.grad(simul_dpo(shared, delay_weight=0.0).sum(), action)
+    assert not free.any()
+    (held,) = torch.autograd.grad(
+        simul_dpo(shared, delay_weight=0.0, action_imitation=1.0).sum(), action
+    )
+    torch.testing.assert_close(held, torch.tensor([-0.5, -0.5]))
+
+
 def test_without_actions_and_price_it_is_dpo() -> None:
     found = simul_dpo(pair(), beta=0.2, action_weight=0.0, delay_weight=0.0)
     torch.testing.assert_close(found, dpo(pair(), beta=0.2))

@@ -82,8 +82,11 @@ def two_steps(
 
 OF_PICTURES = [name for name in names() if "error" in spec(build(name)).needs.elements]
 
+OF_STREAMS = [name for name in names() if "delay" in spec(build(name)).needs.elements]
+"""Trained in `tests/cli/test_simulpl.py`, on trajectories."""
 
-@pytest.mark.parametrize("name", sorted(set(names()) - set(OF_PICTURES)))
+
+@pytest.mark.parametrize("name", sorted({*names()} - {*OF_PICTURES, *OF_STREAMS}))
 def test_two_steps(home: Path, tmp_path: Path, name: str) -> None:
     steps = two_steps(home, tmp_path / "run", name, spec(build(name)).data)
     assert len(steps) == 2
@@ -109,6 +112,12 @@ def test_an_objective_of_rewards_from_elsewhere_trains_a_reward_model(
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["unit"] == "reward"
     assert summary["metrics"].keys() == {"best_is_first"}, "a reward is no likelihood"
+
+
+@pytest.mark.parametrize("name", OF_STREAMS)
+def test_actions_are_not_asked_of_plain_texts(home: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=r"Set streaming\.read"):
+        two_steps(home, tmp_path / "run", name, "pair")
 
 
 @pytest.mark.parametrize(("name", "kind"), [("bco", "point"), ("alpha_dpo", "pair")])

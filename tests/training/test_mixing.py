@@ -18,6 +18,7 @@ from prefine.records import load
 from prefine.training.blocks import MixingConfig
 from prefine.training.config import RunConfig
 from prefine.training.mixing import Mixing, Sources, refuse_mixing
+from prefine.training.resampling import SourceDraws
 from prefine.training.rows import EncodedRows
 from prefine.training.run import train
 from prefine.training.trainer import PreferenceTrainer
@@ -48,7 +49,7 @@ def test_a_step_is_the_mean_of_the_mixture(trainer: Make, token_rows: Rows) -> N
     made.state.global_step = 1
     (part,) = [made.adapter.collate([{**row, "absent": False} for row in rows])]
     before = part["rows"]["weight"].clone()
-    mixing.before_step(made, [part])
+    mixing.before_step(made, [[part]])
     torch.testing.assert_close(
         part["rows"]["weight"], before * torch.tensor([2.8, 0.4, 0.4, 0.4]).double(),
         check_dtype=False,
@@ -166,3 +167,79 @@ def test_a_single_source_is_none(configure: Configure, tagged: Path, start: Path
     mixing = {"toward": str(start / "pairs.jsonl"), "by": "domain"}
     with pytest.raises(RecordError, match="nothing to mix"):
         train(configure("dpo", data=str(tagged), mixing=mixing), quiet=True)
+
+
+def test_rows_are_drawn_by_source_in_rounds() -> None:
+    """A source of 3 rows and one of 5, at 0.9 and 0.1: how often, in which order, and again."""
+    draws = SourceDraws([(0, 1, 2), (3, 4, 5, 6, 7)], seed=1)
+    shares = torch.tensor([0.9, 0.1])
+    drawn = [draws.draw(shares, 10, step=step) for step in range(50)]
+    flat = [position for step in drawn for position in step]
+    first = [position for position in flat if position < 3]
+    assert len(first) / len(flat) == pytest.approx(0.9, abs=0.04)
+    rounds = [tuple(first[at : at + 3]) for at in range(0, len(first) - 2, 3)]
+    assert all(sorted(each) == [0, 1, 2] for each in rounds)
+    assert len(set(rounds)) > 1, "each round has an order of its own"
+    assert draws.counts == [len(first), 500 - len(first)]
+
+    again = SourceDraws([(0, 1, 2), (3, 4, 5, 6, 7)], seed=1)
+    for step in range(20):
+        again.draw(shares, 10, step=step)
+    resumed = SourceDraws([(0, 1, 2), (3, 4, 5, 6, 7)], seed=1)
+    resumed.load(json.loads(json.dumps(again.counts)))
+    assert [resumed.draw(shares, 10, step=step) for step in range(20, 50)] == drawn[20:]
+    other = SourceDraws([(0, 1, 2), (3, 4, 5, 6, 7)], seed=2)
+    assert other.draw(shares, 10, step=0) != drawn[0]
+    with pytest.raises(ConfigError, match="how often each of 2 sources was drawn"):
+        resumed.load(None)
+
+
+def test_a_drawn_step_has_the_rows_of_the_mixture(trainer: Make, token_rows: Rows) -> None:
+    """At 1 and 0 every row is the first one; its own weight stays."""
+    rows = token_rows(4)
+    config = MixingConfig(toward="t", by="b", every=10**9, how="resample")
+    mixing = Mixing(sources_of(rows, rows), config)
+    mixing.state.weights = torch.tensor([1.0, 0.0])
+    made = trainer(simpo, rows=rows, mixing=mixing)
+    made.state.global_step = 1
+    whole = made.adapter.collate([{**row, "absent": at == 3} for at, row in enumerate(rows)])
+    ((part,),) = mixing.before_step(made, [[whole]])
+    assert part["records"] == [str(rows[0]["record"])] * 3, "as many as the step has"
+    torch.testing.assert_close(part["rows"]["weight"], whole["rows"]["weight"][[0, 0, 0]])
+
+
+def test_the_trainer_trains_on_what_was_drawn(trainer: Make, token_rows: Rows) -> None:
+    rows = token_rows(4)
+    config = MixingConfig(toward="t", by="b", every=10**9, how="resample")
+    mixing = Mixing(sources_of(rows, rows), config)
+    mixing.state.weights = torch.tensor([1.0, 0.0])
+    made = trainer(simpo, rows=rows, mixing=mixing)
+    made.state.global_step = 1
+    epoch = iter(made.get_train_dataloader())
+    batches, _ = made.get_batch_samples(epoch, 1, torch.device("cpu"))
+    assert made._ahead is not None
+    made._ahead[1].close()
+    records = [record for batch in batches for part in batch for record in part["records"]]
+    assert set(records) == {str(rows[0]["record"])}
+
+
+def test_a_resampled_run_counts_and_resumes_bit_for_bit(
+    configure: Configure, tagged: Path, start: Path, tmp_path: Path
+) -> None:
+    mixing = {"toward": str(start / "pairs.jsonl"), "by": "domain", "every": 3, "rows": 4}
+    mixing |= {"how": "resample", "eta": 50.0}
+    training = {"save_strategy": "steps", "save_steps": 2, "max_steps": 5, "save_total_limit": 9,
+                "per_device_train_batch_size": 4}  # fmt: skip
+    whole = configure("dpo", data=str(tagged), mixing=mixing, training=training)
+    done = train(whole, quiet=True)
+    drawn = done.summary["drawn"]
+    assert sum(each["draws"] for each in drawn.values()) == 5 * 4
+    assert sum(each["rows"] for each in drawn.values()) == done.summary["rows"]["train"]
+    shutil.copytree(tmp_path / "run", tmp_path / "cut")
+    for name in ("checkpoints/checkpoint-5", "checkpoints/checkpoint-4", "model"):
+        shutil.rmtree(tmp_path / "cut" / name)
+    cut = whole.model_copy(update={"out": str(tmp_path / "cut")})
+    assert train(cut, resume=True, quiet=True).summary["drawn"] == drawn
+    weights = [(tmp_path / run / "model" / "model.safetensors").read_bytes()
+               for run in ("run", "cut")]  # fmt: skip
+    assert weights[0] == weights[1]

@@ -3,6 +3,7 @@
 import pytest
 
 from prefine.objectives.registry import build, names
+from prefine.training.blocks import StreamingConfig
 from prefine.training.config import (
     ChaseConfig,
     DataConfig,
@@ -28,6 +29,7 @@ def test_a_preset_is_an_objective_with_options_that_exist(name: str) -> None:
     ChaseConfig(**preset.chase)
     LoraConfig(**preset.lora)
     DegreesConfig(**preset.degrees)
+    StreamingConfig(**preset.streaming)
     config = parse({"objective": name.replace("_", "-"), **NAMED})
     assert config.objective == preset.objective
     assert config.options == preset.options

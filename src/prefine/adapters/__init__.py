@@ -3,5 +3,6 @@
 from prefine.adapters.bind import bind
 from prefine.adapters.causal_lm import CausalLM
 from prefine.adapters.sequence_reward import SequenceReward
+from prefine.adapters.simultaneous import SimultaneousLM
 
-__all__ = ["CausalLM", "SequenceReward", "bind"]
+__all__ = ["CausalLM", "SequenceReward", "SimultaneousLM", "bind"]

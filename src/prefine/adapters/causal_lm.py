@@ -70,9 +70,9 @@ class CausalLM(TextAdapter):
         if isinstance(items, PackedItems):
             tokens = _packed(model, items, wanted)
         else:
-            tokens = _padded(model, items, needs.vector)
+            tokens = padded_tokens(model, items, needs.vector)
         value = tokens.table.sum(1)
-        elements = _elements(wanted, tokens, against)
+        elements = token_elements(wanted, tokens, against)
         if "edited" in wanted:
             at = tokens.lay_out(tokens.target)
             elements["edited"] = edited_tokens(batch["index"], at, tokens.mask)
@@ -81,7 +81,7 @@ class CausalLM(TextAdapter):
 
 
 @dataclass(frozen=True, slots=True)
-class _Tokens:
+class ScoredTokens:
     """Scored tokens of N items.
 
     Attributes:
@@ -114,7 +114,16 @@ WHOLE = {"log_collision", "log_softmax", "kl_reference"}
 """Elements that need every token's whole distribution at once."""
 
 
-def _padded(model: nn.Module, items: Mapping[str, Tensor], vector: bool) -> _Tokens:
+def padded_tokens(
+    model: nn.Module, items: Mapping[str, Tensor], vector: bool = False
+) -> ScoredTokens:
+    """Score the tokens of padded rows.
+
+    Args:
+        model: A causal language model.
+        items: Padded rows, with their masks.
+        vector: Whether the last hidden states are wanted, too.
+    """
     inputs = {"input_ids": items["input_ids"], "attention_mask": items["attention_mask"]}
     more = {"output_hidden_states": True} if vector else {}
     out = plain_forward(model)(**inputs, **more, use_cache=False)
@@ -131,10 +140,10 @@ def _padded(model: nn.Module, items: Mapping[str, Tensor], vector: bool) -> _Tok
     if vector:
         end = items["attention_mask"].sum(1) - 1  # padding stands on the right
         last = out.hidden_states[-1][torch.arange(len(end), device=end.device), end]
-    return _Tokens(lay_out(_chosen(kept, target)), mask, target, lay_out, kept, last=last)
+    return ScoredTokens(lay_out(_chosen(kept, target)), mask, target, lay_out, kept, last=last)
 
 
-def _packed(model: nn.Module, items: PackedItems, wanted: frozenset[str]) -> _Tokens:
+def _packed(model: nn.Module, items: PackedItems, wanted: frozenset[str]) -> ScoredTokens:
     def lay_out(values: Tensor) -> Tensor:
         return table(items, values)
 
@@ -144,12 +153,17 @@ def _packed(model: nn.Module, items: PackedItems, wanted: frozenset[str]) -> _To
     if wanted & WHOLE:
         logits = scored_logits(model, items, hidden)
         found = lay_out(_chosen(logits, items.target))
-        return _Tokens(found, mask, items.target, lay_out, logits, last=last)
-    top = min(TOP, head_of(model).weight.shape[0]) if wanted & OF_TOP else 0
+        return ScoredTokens(found, mask, items.target, lay_out, logits, last=last)
+    top = top_of(wanted, head_of(model).weight.shape[0])
     said = token_log_probs(model, items, hidden=hidden, entropy="entropy" in wanted, top=top)
-    return _Tokens(
+    return ScoredTokens(
         lay_out(said.log_prob), mask, items.target, lay_out, None, said.entropy, said.top, last
     )
+
+
+def top_of(wanted: frozenset[str], vocabulary: int) -> int:
+    """Return how many of the likeliest tokens are asked for."""
+    return min(TOP, vocabulary) if wanted & OF_TOP else 0
 
 
 def _read(model: nn.Module, last: Tensor | None) -> Tensor | None:
@@ -162,9 +176,10 @@ def _chosen(logits: Tensor, target: Tensor) -> Tensor:
     return logits.gather(-1, target[:, None]).squeeze(-1) - logits.logsumexp(-1)
 
 
-def _elements(
-    wanted: frozenset[str], tokens: _Tokens, against: Mapping[str, Tensor] | None
+def token_elements(
+    wanted: frozenset[str], tokens: ScoredTokens, against: Mapping[str, Tensor] | None
 ) -> dict[str, Tensor]:
+    """Return those elements of tokens that are wanted; see `CausalLM.score`."""
     if not wanted:
         return {}
     elements, logits = {"mask": tokens.mask}, tokens.logits

@@ -294,8 +294,14 @@ def _says_something(message: Mapping[str, Any]) -> bool:
 def _raw_text(
     context: Sequence[Mapping[str, Any]], response: Sequence[Mapping[str, Any]]
 ) -> tuple[str, list[Piece]]:
+    """Join raw text; what others say between the turns of a response is not scored."""
     start = "".join(message["content"] for message in context)
-    return start, [Piece(message["content"], True) for message in response]
+    return start, [Piece(message["content"], _is_scored(message)) for message in response]
+
+
+def _is_scored(message: Mapping[str, Any]) -> bool:
+    said = message.get("loss")
+    return message.get("role", "assistant") == "assistant" if said is None else bool(said)
 
 
 def prepare_text(encoder: TextEncoder, view: Any, *, name: str, progress: bool = False) -> Prepared:

@@ -43,8 +43,7 @@ class TextAdapter:
 
     def prepare(self, view: Any) -> Prepared:
         """Encode a view; see `adapters.text`."""
-        encoder = TextEncoder(self.tokenizer, self._chat(), self.max_length, self.truncate)
-        return prepare_text(encoder, view, name=f"{view.kind} view", progress=self.progress)
+        return prepare_text(self._encoder(), view, name=f"{view.kind} view", progress=self.progress)
 
     def split(
         self, rows: Sequence[Mapping[str, Any]], budget: int | None
@@ -68,6 +67,9 @@ class TextAdapter:
         """Fields that change a score."""
         packed = {} if self.layout == "padded" else {"layout": self.layout}
         return {"adapter": self.name, "template": self._chat().hash, **packed}
+
+    def _encoder(self) -> TextEncoder:
+        return TextEncoder(self.tokenizer, self._chat(), self.max_length, self.truncate)
 
     def _chat(self) -> ChatTemplate:
         return ChatTemplate.choose(self.tokenizer, self.template)

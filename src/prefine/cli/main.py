@@ -22,6 +22,7 @@ from prefine.cli import (
     doctor,
     evaluate,
     evaluate_factors,
+    evaluate_latency,
     evaluate_policies,
     export,
     generate,
@@ -49,6 +50,7 @@ evaluate.app.command()(evaluate_policies.overoptimisation)
 evaluate.app.command()(evaluate_policies.drift)
 evaluate.app.command()(evaluate_policies.selection)
 evaluate.app.command()(evaluate_factors.factors)
+evaluate.app.command()(evaluate_latency.latency)
 app.command()(train.train)
 app.command()(demo.demo)
 app.command()(generate.generate)

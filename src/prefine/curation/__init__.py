@@ -4,6 +4,7 @@ from prefine.curation.edits import Edits
 from prefine.curation.goals import Goals
 from prefine.curation.operator import LooksFirst, Made, Operator, curate, derived, options_of
 from prefine.curation.shots import Shots
+from prefine.curation.streams import Streams
 from prefine.curation.tutor import Tutor
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Made",
     "Operator",
     "Shots",
+    "Streams",
     "Tutor",
     "curate",
     "derived",

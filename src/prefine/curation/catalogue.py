@@ -12,11 +12,14 @@ from prefine.curation.edits import Edits
 from prefine.curation.goals import Goals
 from prefine.curation.operator import Operator
 from prefine.curation.shots import Shots
+from prefine.curation.streams import Streams
 from prefine.curation.tutor import Tutor
 from prefine.errors import ConfigError
 from prefine.objectives.options import nearest
 
-OPERATORS: dict[str, Any] = {operator.name: operator for operator in (Edits, Goals, Shots, Tutor)}
+OPERATORS: dict[str, Any] = {
+    operator.name: operator for operator in (Edits, Goals, Shots, Streams, Tutor)
+}
 """Name -> class."""
 
 

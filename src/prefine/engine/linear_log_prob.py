@@ -13,6 +13,9 @@ from torch import Tensor
 TILE_BYTES = 16 << 20
 """Size of the buffer for a tile of logits."""
 
+IMPOSSIBLE = -1e9
+"""Logit of a token that is left out: its probability is 0, and what a cap bends stays finite."""
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -46,7 +49,13 @@ class Said(NamedTuple):
 
 
 def linear_log_prob(
-    hidden: Tensor, head: Head, target: Tensor, *, entropy: bool = False, top: int = 0
+    hidden: Tensor,
+    head: Head,
+    target: Tensor,
+    *,
+    entropy: bool = False,
+    top: int = 0,
+    without: int | None = None,
 ) -> Said:
     """Return log softmax(logits)[target] and, if asked, more of each distribution.
 
@@ -56,6 +65,7 @@ def linear_log_prob(
         target: [S] token ids.
         entropy: Whether to compute entropies, too.
         top: How many of the likeliest tokens are of interest, at most V of them.
+        without: A token that is left out of the distributions, and is no target.
 
     Example:
         >>> hidden = torch.tensor([[0.0, 0.0]])
@@ -65,7 +75,7 @@ def linear_log_prob(
         (tensor([-1.3863]), tensor([1.3863]))
     """
     log_prob, spread, likeliest = _LinearLogProb.apply(  # type: ignore[misc]
-        hidden, head.weight, head.bias, target, head.scale, head.cap, entropy, top
+        hidden, head.weight, head.bias, target, head.scale, head.cap, entropy, top, without
     )
     return Said(log_prob, spread if entropy else None, likeliest if top else None)
 
@@ -84,8 +94,9 @@ class _LinearLogProb(torch.autograd.Function):
         cap: float | None,
         entropy: bool,
         likeliest: int,
+        without: int | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        tiles = _Tiles(hidden, weight, bias, scale, cap)
+        tiles = _Tiles(hidden, weight, bias, scale, cap, without)
         high = torch.full(target.shape, -torch.inf, dtype=tiles.wide, device=hidden.device)
         total, moment = torch.zeros_like(high), torch.zeros_like(high)
         chosen = torch.empty_like(high)
@@ -107,7 +118,7 @@ class _LinearLogProb(torch.autograd.Function):
             high = top
         log_total = high + total.log()
         ctx.save_for_backward(hidden, weight, bias, target, log_total, chosen)
-        ctx.scale, ctx.cap = scale, cap
+        ctx.scale, ctx.cap, ctx.without = scale, cap, without
         spread = log_total - moment / total if entropy else log_total
         best = best - log_total[:, None]
         ctx.mark_non_differentiable(spread, best)
@@ -116,7 +127,7 @@ class _LinearLogProb(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> Any:  # type: ignore[override]
         hidden, weight, bias, target, log_total, chosen = ctx.saved_tensors
-        tiles = _Tiles(hidden, weight, bias, ctx.scale, ctx.cap)
+        tiles = _Tiles(hidden, weight, bias, ctx.scale, ctx.cap, ctx.without)
         wide, cap, scale = tiles.wide, ctx.cap, ctx.scale
         need_weight, need_bias = ctx.needs_input_grad[1], bias is not None
         slope = gradient.to(wide) * scale
@@ -144,7 +155,7 @@ class _LinearLogProb(torch.autograd.Function):
             d_bias = d_bias.neg_().index_add_(0, target, slope * bend).to(bias.dtype)
         return (
             d_hidden.to(hidden.dtype), d_weight, d_bias if need_bias else None,
-            None, None, None, None, None,
+            None, None, None, None, None, None,
         )  # fmt: skip
 
 
@@ -152,14 +163,20 @@ class _Tiles:
     """Logits of a range of the vocabulary, in one buffer that the next range overwrites."""
 
     def __init__(
-        self, hidden: Tensor, weight: Tensor, bias: Tensor | None, scale: float, cap: float | None
+        self,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        scale: float,
+        cap: float | None,
+        without: int | None,
     ) -> None:
         narrow = torch.is_autocast_enabled(hidden.device.type)
         dtype = torch.get_autocast_dtype(hidden.device.type) if narrow else hidden.dtype
         self.dtype = hidden.dtype if hidden.dtype == torch.float64 else dtype
         self.wide = torch.float64 if hidden.dtype == torch.float64 else torch.float32
         self.hidden, self.weight, self.bias = hidden.to(self.dtype), weight, bias
-        self.scale, self.cap = scale, cap
+        self.scale, self.cap, self.without = scale, cap, without
         rows, size = hidden.shape[0], weight.shape[0]
         fits = TILE_BYTES // (self.wide.itemsize * max(1, rows))
         self.step = min(size, max(512, fits // 64 * 64))
@@ -183,7 +200,10 @@ class _Tiles:
             out += self.bias[start:end].to(self.wide)
         if self.scale != 1.0:
             out *= self.scale
-        return out if self.cap is None else out.div_(self.cap).tanh_().mul_(self.cap)
+        out = out if self.cap is None else out.div_(self.cap).tanh_().mul_(self.cap)
+        if self.without is not None and start <= self.without < end:
+            out[:, self.without - start] = IMPOSSIBLE
+        return out
 
 
 def _pick(chosen: Tensor, logits: Tensor, target: Tensor, start: int, end: int) -> None:

@@ -8,6 +8,7 @@ from prefine.evaluation.drift import Drift, value_drift, value_gap
 from prefine.evaluation.factors import RunTable, read_runs
 from prefine.evaluation.grids import grid_measures
 from prefine.evaluation.groups import Groups, by_group
+from prefine.evaluation.latency import average_lagging, average_proportion, latency_report
 from prefine.evaluation.overoptimisation import (
     Overoptimisation,
     fit_overoptimisation,
@@ -38,6 +39,8 @@ __all__ = [
     "Stretch",
     "action_report",
     "actions_of",
+    "average_lagging",
+    "average_proportion",
     "best_temperature",
     "best_tie_threshold",
     "by_group",
@@ -48,6 +51,7 @@ __all__ = [
     "grid_measures",
     "idealised_accuracy",
     "idealised_gap",
+    "latency_report",
     "length_correlation",
     "longer_wins",
     "pair_accuracy",

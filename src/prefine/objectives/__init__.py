@@ -31,6 +31,7 @@ from prefine.objectives.robust import robust_em
 from prefine.objectives.separate import apo_down, apo_zero, nca, sppo
 from prefine.objectives.ties import dpo_ties
 from prefine.objectives.tokens import ld_dpo, tdpo1, tdpo2, wpo
+from prefine.objectives.translation import simul_dpo
 from prefine.objectives.unpaired import apo_zero_unpaired, bco, kto
 from prefine.objectives.weighted import mm_dpo, reward_weighted, smoothed_dpo
 
@@ -81,6 +82,7 @@ __all__ = [
     "salt",
     "sft",
     "simpo",
+    "simul_dpo",
     "slic_hf",
     "smoothed_dpo",
     "sppo",

@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from prefine.records.streams import READ
+
 
 class Strict(BaseModel):
     """Unknown keys are errors."""
@@ -43,6 +45,8 @@ class MixingConfig(Strict):
     Attributes:
         toward: That set: Hub name, file or folder, read as `rows` says. It is not trained on.
         by: Tag of a record that names its source.
+        how: `weigh` takes every row once an epoch, at the weight of its source; `resample` draws
+            the rows of each step by source, so that a row may come several times or never.
         every: Optimizer steps between two moves of the weights; one costs a forward and a
             backward pass over `rows` of each source and of the set.
         rows: Rows of each that are looked at.
@@ -53,6 +57,7 @@ class MixingConfig(Strict):
 
     toward: str
     by: str
+    how: Literal["weigh", "resample"] = "weigh"
     every: int = Field(default=100, ge=1)
     rows: int = Field(default=32, ge=1)
     eta: float = Field(default=1.0, gt=0)
@@ -71,6 +76,16 @@ class StopEarlyConfig(Strict):
 
     by: Literal["loss", "likelihood"] = "loss"
     window: int = Field(default=5, ge=2)
+
+
+class StreamingConfig(Strict):
+    """A translator that reads and writes in turn (see `adapters.simultaneous`).
+
+    Attributes:
+        read: The token that asks to read. `sft` adds it to a model that lacks it.
+    """
+
+    read: str = Field(default=READ, pattern=r"^\S+$")
 
 
 class RationaleConfig(Strict):

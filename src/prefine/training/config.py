@@ -17,6 +17,7 @@ from prefine.training.blocks import (
     RationaleConfig,
     ReferenceUpdate,
     StopEarlyConfig,
+    StreamingConfig,
     Strict,
 )
 from prefine.training.presets import expand
@@ -102,6 +103,7 @@ class RunConfig(Strict):
             null does not.
         chase: A second, slower set of adapters that learns beside the first; null for one alone.
         degrees: Also learn how damaged a response is, from versions of it; null does not.
+        streaming: The data are trajectories that read and write in turn; null for plain texts.
         training: Passed to `transformers.TrainingArguments`.
     """
 
@@ -132,6 +134,7 @@ class RunConfig(Strict):
     rationale: RationaleConfig | None = None
     chase: ChaseConfig | None = None
     degrees: DegreesConfig | None = None
+    streaming: StreamingConfig | None = None
     training: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("objective")
@@ -152,6 +155,7 @@ BLOCKS: dict[tuple[Any, ...], type[BaseModel]] = {
     ("rationale",): RationaleConfig,
     ("chase",): ChaseConfig,
     ("degrees",): DegreesConfig,
+    ("streaming",): StreamingConfig,
 }
 """Where a key stands -> what keys there are."""
 

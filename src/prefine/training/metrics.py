@@ -82,7 +82,7 @@ def _add_likelihood(rows: RowSums, scores: Scores) -> None:
     count = present.sum(1).clamp(min=1)
     per_token = torch.where(present, policy / scores.length.clamp(min=1), 0.0)
     rows.add("logps/mean_token", per_token.sum(1) / count)
-    for name in {"entropy", "top_entropy", "top_mass"} & scores.elements.keys():
+    for name in {"entropy", "top_entropy", "top_mass", "delay"} & scores.elements.keys():
         mask = scores.elements["mask"]
         total = (scores.elements[name] * mask).flatten(1).sum(1)
         rows.add(name, total / mask.flatten(1).sum(1).clamp(min=1))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from prefine.errors import ConfigError, RecordError
 from prefine.estimators import GradientMixing, aligned
 from prefine.protocols import Batch
+from prefine.training.resampling import SourceDraws
 from prefine.training.rows import EncodedRows, collate_in_parts
 from prefine.training.terms import term_rows, total_weights, weight_of
 
@@ -78,10 +79,12 @@ class Sources:
 
 
 class Mixing:
-    """Weighs the rows of a step by their source, and moves the weights every few steps.
+    """Weighs or draws the rows of a step by their source, and moves the weights every few steps.
 
-    A source's rows weigh its share of the mixture over its share of the data, so that the mean of a
-    step is that of the mixture in expectation, and an epoch still holds every row.
+    Weighed, a source's rows weigh its share of the mixture over its share of the data, so that the
+    mean of a step is that of the mixture in expectation, and an epoch still holds every row. Drawn,
+    as many rows as a step had are taken in proportion to the mixture (see `resampling`), and an
+    epoch is so many draws.
 
     Args:
         sources: Where rows come from.
@@ -93,6 +96,7 @@ class Mixing:
         self.sources, self.config, self.seed = sources, config, seed
         options = {"eta": config.eta, "decay": config.decay, "floor": config.floor}
         self.state = GradientMixing(len(sources.names), **options)
+        self.draws = SourceDraws(sources.positions, seed) if config.how == "resample" else None
 
     @property
     def shown(self) -> dict[str, float]:
@@ -100,11 +104,48 @@ class Mixing:
         named = zip(self.sources.names, self.state.weights, strict=True)
         return {f"mixing/{name}": float(weight) for name, weight in named}
 
-    def before_step(self, trainer: "PreferenceTrainer", parts: Sequence[Batch]) -> None:
-        """Move the weights if this step is one to move before, then weigh its rows."""
+    def before_step(
+        self, trainer: "PreferenceTrainer", batches: list[list[Batch]]
+    ) -> list[list[Batch]]:
+        """Move the weights if this step is one to move before, then weigh or draw its rows.
+
+        Args:
+            trainer: Whose step it is.
+            batches: The step's micro-batches, each in parts.
+
+        Returns:
+            The micro-batches to train on.
+        """
         step = trainer.state.global_step
         if step % self.config.every == 0:
             self.move(trainer, step)
+        if self.draws is not None:
+            return [
+                self._drawn(trainer, self.draws, batch, step, n) for n, batch in enumerate(batches)
+            ]
+        self._weigh([part for batch in batches for part in batch])
+        return batches
+
+    def _drawn(
+        self,
+        trainer: "PreferenceTrainer",
+        draws: SourceDraws,
+        batch: Sequence[Batch],
+        step: int,
+        number: int,
+    ) -> list[Batch]:
+        """Return as many rows as a micro-batch has, drawn by source."""
+        trained = trainer.train_dataset
+        assert isinstance(trained, EncodedRows)
+        count = sum(int((~part["rows"]["absent"]).sum()) for part in batch)
+        if not count:
+            return list(batch)
+        at = draws.draw(self.state.weights, count, step=step, part=number)
+        rows = [trained[int(trainer.state.epoch or 0), position, True] for position in at]
+        parts: Any = collate_in_parts(trainer.adapter, trainer.token_budget, rows)
+        return [trainer._prepare_input(part) for part in parts]
+
+    def _weigh(self, parts: Sequence[Batch]) -> None:
         counts = torch.tensor([len(rows) for rows in self.sources.positions]).double()
         factor = self.state.weights.double() / (counts / counts.sum())
         for part in parts:
@@ -159,11 +200,14 @@ class Mixing:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as JSON values."""
-        return self.state.state_dict()
+        drawn = {} if self.draws is None else {"drawn": list(self.draws.counts)}
+        return self.state.state_dict() | drawn
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state."""
         self.state.load_state_dict(state)
+        if self.draws is not None:
+            self.draws.load(state.get("drawn"))
 
 
 def _loss(trainer: "PreferenceTrainer", model: nn.Module, part: Batch, totals: Tensor) -> Tensor:

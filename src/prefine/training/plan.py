@@ -24,6 +24,7 @@ from prefine.training.distributed import main_first, uses_fsdp
 from prefine.training.features import freeze_trunk
 from prefine.training.pictures import picture_parts, refuse_nats, refuse_pictures
 from prefine.training.stop_early import refuse_unwatched, stopping_arguments
+from prefine.training.streaming import for_trajectories, learns_read, make_room, refuse_streaming
 from prefine.training.terms import as_terms
 from prefine.training.twin import ABOUT, add_twin, chased_formula, refuse_chase
 
@@ -89,16 +90,20 @@ def prepare(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Pla
     name = "bradley_terry" if config.objective == "reward" else config.objective
     objective = registry.build(name, config.options)
     declared = spec(objective)
-    pictures, tokenizer = None, None
+    pictures, tokenizer, is_new = None, None, False
     if is_picture_model(config.model, config.revision):
         check_terms(config, declared, "a picture model")
+        refuse_streaming(config, declared, "a picture model")
         pictures, adapter = picture_parts(config, declared, progress=not quiet)
         refuse_nats(config, adapter, objective, declared)
     else:
         refuse_pictures(config)
         check_terms(config, declared, name)
+        refuse_streaming(config, declared, name)
         tokenizer = load_tokenizer(config.model, config.revision)
+        is_new = learns_read(config, name, tokenizer)
         adapter = _adapter(config, declared, tokenizer, progress=not quiet)
+        adapter = for_trajectories(adapter, config, declared)
     if config.chase is not None:
         refuse_chase(config, objective, declared, adapter)
     with main_first():
@@ -116,6 +121,8 @@ def prepare(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Pla
         )
     else:
         model = load_policy(config.model, dtype=config.dtype, revision=config.revision)
+    if is_new:
+        data.notes.append(make_room(model, tokenizer))
     if config.lora is not None:
         model = _with_lora(model, config, adapter)
     if config.chase is not None:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from prefine.records.streams import READ
+
 
 @dataclass(frozen=True, slots=True)
 class Preset:
@@ -23,6 +25,7 @@ class Preset:
         chase: How a second set of adapters learns beside the first.
         lora: The adapters.
         degrees: The term that tells damaged responses apart.
+        streaming: How a translator reads.
     """
 
     objective: str
@@ -34,9 +37,10 @@ class Preset:
     chase: Mapping[str, Any] = field(default_factory=dict[str, Any])
     lora: Mapping[str, Any] = field(default_factory=dict[str, Any])
     degrees: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    streaming: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-BLOCKS = ("options", "denoising", "rows", "rationale", "degrees", "chase", "lora")
+BLOCKS = ("options", "denoising", "rows", "rationale", "degrees", "streaming", "chase", "lora")
 """What a preset may set."""
 
 SHARED = {"reduction": "mean", "noise": "shared", "draws": 1}
@@ -93,6 +97,13 @@ PRESETS: dict[str, Preset] = {
         "2024, arXiv:2410.18013).",
         {"beta": 5000.0, "rank_by": "labels"},
         {**SHARED},
+    ),
+    "simulpl": Preset(
+        "simul_dpo",
+        "Pairs of trajectories of a translator that reads and writes in turn, with a price on "
+        "waiting and imitation of the better one's actions (SimulPL, arXiv:2502.00634).",
+        {"action_imitation": 0.1},
+        streaming={"read": READ},
     ),
     "smpo": Preset(
         "smoothed_dpo",

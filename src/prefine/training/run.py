@@ -187,13 +187,15 @@ def _mixing(plan: Plan) -> Mixing | None:
 
 
 def learnt(plan: Plan, trainer: PreferenceTrainer) -> dict[str, Any]:
-    """What objectives with a state came to: by term, and how far each rater is believed."""
+    """What a run keeps a count of: states by term, belief in raters, rows drawn by source."""
     states = {
         term.name: term.objective.state_dict()
         for term in trainer.terms
         if isinstance(term.objective, Stateful)
     }
     found: dict[str, Any] = {"learnt": states} if states else {}
+    if trainer.mixing is not None and trainer.mixing.draws is not None:
+        found["drawn"] = trainer.mixing.draws.told(trainer.mixing.sources.names)
     for state in states.values():
         if "eta" in state and (raters := plan.data.train_view.raters):
             found["raters"] = dict(zip(raters, state["eta"], strict=False))

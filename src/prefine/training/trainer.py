@@ -164,9 +164,9 @@ class PreferenceTrainer(Trainer):
             self._ahead = (epoch_iterator, Ahead(epoch_iterator, STEPS_AHEAD * num_batches))
         drawn, _ = super().get_batch_samples(self._ahead[1], num_batches, device)
         batches: list[list[Batch]] = [cast(Any, self._prepare_inputs(parts)) for parts in drawn]
-        parts = [part for batch in batches for part in batch]
         if self.mixing is not None:
-            self.mixing.before_step(self, parts)
+            batches = self.mixing.before_step(self, batches)
+        parts = [part for batch in batches for part in batch]
         observe_before(self, parts)
         totals = self._all_reduce(total_weights(parts, self.terms))
         if any(declared.coupled for declared in self.specs):
