@@ -39,7 +39,7 @@ SEEDS, TUNING, RATES = range(5), 100, (3e-4, 1e-3, 3e-3, 1e-2)
 GOLD, COIN, LEARNT = "planted_rewards:gold", "planted_rewards:coin", "learnt"
 DPO: Mapping[str, Any] = {"objective": "dpo", "options": {"beta": 0.5}}
 IPO: Mapping[str, Any] = {"objective": "ipo", "options": {"tau": 0.1}}
-WINNER: Mapping[str, Any] = {"objective": "planted_losses:winner", "options": {}}
+WINNER: Mapping[str, Any] = {"objective": "planted_losses:winner", "options": {}, "soft": False}
 
 ARMS: Mapping[str, Mapping[str, Any]] = {
     "dpo, at once": {**DPO, "rounds": 1},
