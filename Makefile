@@ -20,12 +20,12 @@ BIN   := .venv/bin
 READY := .venv/.ready
 
 # Arithmetic on more threads than cores is slower, and tests already run side by side.
-test test-slow docs fuzz bench-data bench-prepare bench-sharing bench-densities bench-sprites bench-diagnose test-evaluators matrix bench-serve bench-choosing bench-studies bench-rounds bench-stopping browser: export OMP_NUM_THREADS = 1
+test test-slow docs fuzz bench-data bench-prepare bench-sharing bench-densities bench-sprites bench-diagnose test-evaluators matrix bench-serve bench-choosing bench-studies bench-rounds bench-stopping bench-factors browser: export OMP_NUM_THREADS = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow fuzz bench-data bench-prepare bench-sharing bench
 .PHONY: bench-quick lint types docs clean bench-densities bench-sprites bench-diagnose
-.PHONY: test-evaluators matrix bench-serve bench-choosing bench-studies bench-rounds bench-stopping browser
+.PHONY: test-evaluators matrix bench-serve bench-choosing bench-studies bench-rounds bench-stopping bench-factors browser
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -88,6 +88,9 @@ bench-studies: $(READY)  ## Two whole studies of compare-objectives on the word 
 
 bench-rounds: $(READY)  ## Rounds of sample, judge, train on the word world, and their controls; forty minutes
 	$(BIN)/python benchmarks/rounds.py
+
+bench-factors: $(READY)  ## Which factor of a recipe matters, on the word world; half an hour
+	$(BIN)/python benchmarks/recipe_factors.py
 
 bench-stopping: $(READY)  ## Whether `stop_early` stops when it should, on the word world; half an hour
 	$(BIN)/python benchmarks/stopping.py
