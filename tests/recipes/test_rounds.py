@@ -85,6 +85,18 @@ def test_a_policy_learns_what_its_judge_likes_and_goes_on_where_it_stood(
     assert again == model
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_an_objective_without_a_reference_asks_for_none(
+    home: Path, asked: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(home)
+    brief = {"training": {**BRIEF, "max_steps": 2}}
+    what = rounds(home, objective="simpo", soft=False, rounds=1, settings=brief)
+    model = run_rounds(asked, what, tmp_path / "out")
+    summary = json.loads((Path(model).parent / "summary.json").read_text("utf-8"))
+    assert summary["reference"] == "none"
+
+
 def test_pairs_that_were_not_compared_are_left_out() -> None:
     three = tuple(Candidate(f"c{k}", (Message("assistant", t),)) for k, t in enumerate("xyz"))
     record = Record(source=Source("s"), context=(Message("user", "?"),), candidates=three)

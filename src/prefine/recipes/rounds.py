@@ -13,6 +13,8 @@ from prefine.estimators import ranked_pairs
 from prefine.judges import OptionJudge, RewardComparison
 from prefine.models import load_policy, load_tokenizer
 from prefine.models.whole import whole_model
+from prefine.objectives import registry
+from prefine.objectives.declare import spec
 from prefine.protocols import Comparison
 from prefine.recipes.own_words import first_of_each_prompt
 from prefine.recipes.policy_numbers import judge_of
@@ -21,6 +23,7 @@ from prefine.records import Judgment, Rater, Record, Records
 from prefine.sampling import LanguageSampler
 from prefine.storage import write_json
 from prefine.training.config import parse
+from prefine.training.presets import expand
 from prefine.training.run import train
 
 OnStage = Callable[[str, int, int], None]
@@ -228,7 +231,7 @@ def _training(rounds: Rounds, n: int) -> Any:
         data = folder.parent / f"{2 * n}-sample-{n}" / "records.jsonl"
         config = {
             "holdout": 0, **rounds.settings, "objective": rounds.objective, "model": model,
-            "reference": rounds.model, "template": rounds.template, "data": str(data),
+            "reference": _reference(rounds), "template": rounds.template, "data": str(data),
             "out": str(folder / "run"), "seed": rounds.seed + n,
             "rows": {"votes": votes, "pairs": "all"},
         }  # fmt: skip
@@ -236,3 +239,11 @@ def _training(rounds: Rounds, n: int) -> Any:
         return records, whole_model(str(result.folder), folder / "merged")
 
     return run
+
+
+def _reference(rounds: Rounds) -> str:
+    """The first model, for an objective that compares with a reference."""
+    options = rounds.settings.get("options") or {}
+    named = expand({"objective": rounds.objective, "options": options})
+    declared = spec(registry.build(named["objective"], named["options"]))
+    return rounds.model if declared.needs.reference else "auto"
