@@ -113,25 +113,8 @@ def prepare(config: RunConfig, folder: RunFolder, *, quiet: bool = False) -> Pla
         objective = registry.build(name, {**config.options, **learnt})
         declared = spec(objective)
     set_seed(config.seed)
-    if pictures is not None:
-        model = pictures.denoiser
-    elif isinstance(adapter, SequenceReward):
-        model = load_reward_model(
-            config.model, dtype=config.dtype, revision=config.revision, tokenizer=tokenizer
-        )
-    else:
-        model = load_policy(config.model, dtype=config.dtype, revision=config.revision)
-    if is_new:
-        data.notes.append(make_room(model, tokenizer))
-    if config.lora is not None:
-        model = _with_lora(model, config, adapter)
-    if config.chase is not None:
-        model = add_twin(model)
-        data.notes.append(ABOUT)
-    if config.head_only:
-        _check_head_only(config, adapter)
-        freeze_trunk(model)
-    notes = [_about_memory(config)]
+    model, notes = _model(config, adapter, tokenizer, pictures, is_new=is_new)
+    notes.append(_about_memory(config))
     if pictures is None:
         adapter, note = _laid_out(config, adapter, model)
         notes = [note, *notes, _about_sharing(adapter, data), _about_experts(model)]
@@ -186,6 +169,32 @@ def autocast_of(config: RunConfig) -> torch.dtype | None:
     return (
         torch.bfloat16 if training.get("bf16") else torch.float16 if training.get("fp16") else None
     )
+
+
+def _model(
+    config: RunConfig, adapter: Any, tokenizer: Any, pictures: PictureModel | None, *, is_new: bool
+) -> tuple[Any, list[str]]:
+    """Load the model, add what is trained on it and freeze what is not; say what was done."""
+    notes: list[str] = []
+    if pictures is not None:
+        model = pictures.denoiser
+    elif isinstance(adapter, SequenceReward):
+        model = load_reward_model(
+            config.model, dtype=config.dtype, revision=config.revision, tokenizer=tokenizer
+        )
+    else:
+        model = load_policy(config.model, dtype=config.dtype, revision=config.revision)
+    if is_new:
+        notes.append(make_room(model, tokenizer))
+    if config.lora is not None:
+        model = _with_lora(model, config, adapter)
+    if config.chase is not None:
+        model = add_twin(model)
+        notes.append(ABOUT)
+    if config.head_only:
+        _check_head_only(config, adapter)
+        freeze_trunk(model)
+    return model, notes
 
 
 def _from_data(
