@@ -3,25 +3,24 @@
 Policies learn from answers of their own, fresh ones in each round, or as many of the first model
 all at once; by the gold reward, by a coin, or by a reward model that learnt from noisy pairs; from
 both answers of a pair, or from the winner alone. Every
-arm has as many judged answers and as many steps, and its rate from one grid, tuned on a seed of its
-own. A policy is worth what its answers are: their gold reward where they are grammatical, and
-nothing where not.
+arm has as many judged answers and as many steps, at each rate of one grid; where arms are compared,
+the rate of each seed is the one that was worth most on the other seeds. A policy is worth what its
+answers are: their gold reward where they are grammatical, and nothing where not.
 """
 
 import argparse
 import json
-import math
 import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from prefine.errors import NonFiniteError, RecordError
+from prefine.errors import RecordError
 from prefine.ledger.answers import ask, divergence
 from prefine.ledger.base_model import BRIEFLY, BaseSettings, base_model
 from prefine.ledger.demo_seed import noisy_pairs
@@ -29,13 +28,15 @@ from prefine.ledger.worlds import words
 from prefine.recipes.rounds import Rounds, run_rounds
 from prefine.records import Record, Records, Source
 from prefine.records.message import Message
+from prefine.report import clouds
+from prefine.report.canvas import on_white
 from prefine.statistics import t_interval
-from prefine.storage import write_json
+from prefine.storage import atomic_text, write_json
 from prefine.training.config import RunConfig
 from prefine.training.run import train
 
 PROMPTS, HELD_OUT, ANSWERS, STEPS, BATCH, SAMPLES = 300, 200, 16, 72, 64, 4
-SEEDS, TUNING, RATES = range(5), 100, (3e-4, 1e-3, 3e-3, 1e-2)
+SEEDS, RATES = range(5), (3e-4, 1e-3, 3e-3)
 GOLD, COIN, LEARNT = "planted_rewards:gold", "planted_rewards:coin", "learnt"
 DPO: Mapping[str, Any] = {"objective": "dpo", "options": {"beta": 0.5}}
 IPO: Mapping[str, Any] = {"objective": "ipo", "options": {"tau": 0.1}}
@@ -57,6 +58,16 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
 """What differs; all else is the same. With a `first`, half of all goes to one round, whose policy
 is the start and the reference of what follows."""
 
+SHOWN = (
+    "dpo, at once", "dpo, in rounds", "winner imitated, at once", "winner imitated, in rounds",
+)  # fmt: skip
+"""Arms in the picture."""
+
+BROKEN: dict[str, Any] = {"broken": True, "worth": 0.0, "validity": 0.0}
+"""What is known of a policy whose answers no model can read."""
+
+OF_ALL, OF_MOST = ("worth", "validity"), ("gold", "length", "kl")
+
 AGAINST = {
     "dpo, in rounds": "dpo, at once",
     "dpo, in rounds, verdicts alone": "dpo, in rounds",
@@ -72,47 +83,60 @@ AGAINST = {
 
 
 def main() -> None:
-    """Tune, then run all seeds; what was measured before is not measured again."""
+    """Run all arms, rates and seeds; what was measured before is not measured again."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "rounds")
     parser.add_argument("--out", type=Path, default=Path("docs/results/rounds.json"))
     args = parser.parse_args()
     torch.set_num_threads(1)
     sys.path.insert(0, str(Path(__file__).parent))
-    rates = {name: _best_rate(args.folder, name) for name in ARMS}
-    found = {name: [_arm(args.folder, name, rates[name], seed) for seed in SEEDS] for name in ARMS}
-    found["before"] = [_before(args.folder, seed) for seed in SEEDS]
+    runs = {
+        name: {rate: [_arm(args.folder, name, rate, seed) for seed in SEEDS] for rate in RATES}
+        for name in ARMS
+    }
+    tuned = {name: [_tuned(of, at) for at in range(len(SEEDS))] for name, of in runs.items()}
+    tuned["before"] = [_before(args.folder, seed) for seed in SEEDS]
     write_json(args.out, {
         "command": "make bench-rounds",
         "python": platform.python_version(), "torch": torch.__version__,
         "data": f"{PROMPTS} prompts, {ANSWERS} judged answers to each and {STEPS} steps of {BATCH} "
         f"pairs in every arm; measured on {SAMPLES} answers to each of {HELD_OUT} other prompts",
-        "rates": {"grid": RATES, "tuned on seed": TUNING, "chosen": rates},
-        "arms": {name: _over_seeds(rows) for name, rows in found.items()},
+        "each rate": {
+            name: {f"{rate:g}": _over_seeds(of[rate]) for rate in RATES}
+            for name, of in runs.items()
+        },
+        "rate from the other seeds": {name: _over_seeds(rows) for name, rows in tuned.items()},
         "differences of worth": {
             f"{one} - {other}": t_interval(
-                [a["worth"] - b["worth"] for a, b in zip(found[one], found[other], strict=True)]
+                [a["worth"] - b["worth"] for a, b in zip(tuned[one], tuned[other], strict=True)]
             ).to_json()
             for one, other in AGAINST.items()
         },
     })  # fmt: skip
+    shown = {name: [(run["kl"], run["worth"]) for of in runs[name].values() for run in of
+                    if not run["broken"]] for name in SHOWN}  # fmt: skip
+    drawn = clouds(shown, xlabel="KL from the start, nats", ylabel="worth")
+    with atomic_text(args.out.with_suffix(".svg")) as handle:
+        handle.write(on_white(drawn.svg) + "\n")
 
 
-def _best_rate(folder: Path, name: str) -> float:
-    """The rate whose policy is worth most; one that answers in no language is not worth a thing."""
+def _tuned(runs: Mapping[float, Sequence[dict[str, float]]], at: int) -> dict[str, float]:
+    """A seed's run at the rate whose policies of the other seeds are worth most."""
 
-    def worth(rate: float) -> float:
-        try:
-            return _arm(folder, name, rate, TUNING)["worth"]
-        except (RecordError, NonFiniteError) as broken:
-            print(broken, file=sys.stderr)
-            return -math.inf
+    def elsewhere(rate: float) -> float:
+        return sum(run["worth"] for n, run in enumerate(runs[rate]) if n != at)
 
-    return max(RATES, key=worth)
+    return runs[max(RATES, key=elsewhere)][at]
 
 
-def _over_seeds(rows: list[dict[str, float]]) -> dict[str, Any]:
-    return {name: t_interval([row[name] for row in rows]).to_json() for name in rows[0]}
+def _over_seeds(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """Means over seeds; what a broken policy has none of is left out of them and counted."""
+    known = [row for row in rows if not row["broken"]]
+    found = {"broken": len(rows) - len(known)}
+    found |= {name: t_interval([row[name] for row in rows]).to_json() for name in OF_ALL}
+    if len(known) > 1:
+        found |= {name: t_interval([row[name] for row in known]).to_json() for name in OF_MOST}
+    return found
 
 
 def _arm(folder: Path, name: str, rate: float, seed: int) -> dict[str, float]:
@@ -142,7 +166,12 @@ def _arm(folder: Path, name: str, rate: float, seed: int) -> dict[str, float]:
                 **arm,
             )  # fmt: skip
             out = place / ("rounds" if part == len(counts) - 1 else "first")
-            last = run_rounds(_asked(training), what, out, resume=out.exists())
+            try:
+                last = run_rounds(_asked(training), what, out, resume=out.exists())
+            except RecordError as error:  # nothing that it answers can be read
+                print(error, file=sys.stderr)
+                write_json(measured, BROKEN)
+                return BROKEN
         write_json(measured, _measure(last, seed))
     return json.loads(measured.read_text(encoding="utf-8"))
 
@@ -193,10 +222,15 @@ def _asked(prompts: list[str]) -> Records:
 def _measure(model: str, seed: int) -> dict[str, float]:
     _, held_out, base = _world(seed)
     answers = ask("policy", model, held_out, SAMPLES, seed)
-    nats, _ = divergence(answers, model, base)
     each = {name: answers.measure(name) for name in ("gold", "validity", "length")}
     each["worth"] = each["gold"] * each["validity"]
-    return {**{name: float(of.mean()) for name, of in each.items()}, "kl": float(nats.mean())}
+    found = {name: float(of.mean()) for name, of in each.items()}
+    try:
+        nats, _ = divergence(answers, model, base)
+    except RecordError as error:
+        print(error, file=sys.stderr)
+        return BROKEN
+    return {"broken": False, **found, "kl": float(nats.mean())}
 
 
 if __name__ == "__main__":
