@@ -28,8 +28,8 @@ from prefine.ledger.worlds import words
 from prefine.recipes.rounds import Rounds, run_rounds
 from prefine.records import Record, Records, Source
 from prefine.records.message import Message
-from prefine.report import clouds
 from prefine.report.canvas import on_white
+from prefine.report.figures import clouds
 from prefine.statistics import t_interval
 from prefine.storage import atomic_text, write_json
 from prefine.training.config import RunConfig
