@@ -28,6 +28,8 @@ from prefine.ledger.worlds.annotators import Annotator, preferences
 from prefine.recipes.rounds import Rounds, run_rounds
 from prefine.records import Record, Records, Source, load
 from prefine.records.message import Message
+from prefine.report.canvas import on_white
+from prefine.report.figures import bars
 from prefine.statistics import factorial
 from prefine.storage import atomic_text, write_json
 from prefine.training.config import RunConfig
@@ -77,6 +79,13 @@ def main() -> None:
         "shares": {name: stat.to_json() for name, stat in found.shares.items()},
         "spread": {name: stat.to_json() for name, stat in found.spread.items()},
     })  # fmt: skip
+    shown = {
+        f"{level} data" if name == "data" else f"{name}: {level}": stat
+        for name, effects in found.effects.items()
+        for level, stat in effects.items()
+    }
+    with atomic_text(args.out.with_suffix(".svg")) as handle:
+        handle.write(on_white(bars(shown, xlabel="effect on worth").svg) + "\n")
 
 
 def _worth(folder: Path, data: str, algorithm: str, reward: str, prompts: str, seed: int) -> float:
