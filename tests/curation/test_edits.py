@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from prefine.curation import Edits
-from prefine.curation.edits import RULES, applied, possible
+from prefine.curation.rules import RULES, applied, possible
 from prefine.errors import ConfigError
 from prefine.records import Message, Part
 from prefine.records.votes import SetAside
