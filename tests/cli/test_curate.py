@@ -190,12 +190,12 @@ def test_a_model_plays_the_student(prefine, writer, tmp_path):
 
 
 def test_a_function_in_this_folder_edits(prefine, tmp_path):
-    (tmp_path / "my_editors.py").write_text(
+    (tmp_path / "editors_of_a_test.py").write_text(
         "def shout(prompts, completions):\n    return [text + ' NOW' for text in completions]\n"
     )
     (tmp_path / "told.jsonl").write_text(json.dumps({"prompt": "Why?", "completion": "Eat it."}))
     words = ("curate", "edits", "told.jsonl", "--out", "a.jsonl", "--set",
-             "editor=my_editors:shout")  # fmt: skip
+             "editor=editors_of_a_test:shout")  # fmt: skip
     assert prefine(*words)[0] == 0
     (record,) = load(tmp_path / "a.jsonl")
     assert record.candidates[1].text == "Eat it. NOW"
@@ -206,7 +206,7 @@ def test_a_function_in_this_folder_edits(prefine, tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ("editor.temprature=1", "edits has no option `editor.temprature`. Did you mean"),
+        ("editor.tempo=1", "edits has no option `editor.tempo`. Did you mean `editor.temp"),
         ("kept.a=1", "edits has no option `kept.a`"),
         ("editor.temperature=1", "edits needs `editor.model`: give --set editor.model=VALUE"),
         ("editor=7", "`editor.model` of edits"),
