@@ -125,6 +125,38 @@ def tiny_llama() -> Callable[..., Any]:
     return make
 
 
+@pytest.fixture(scope="session")
+def scripted(tiny_llama: Callable[..., Any], tiny_tokenizer: Any) -> Callable[..., Any]:
+    """Return `make(folder, {"a": "bc", ...})`: a saved Llama that knows only what follows a token.
+
+    After `a` comes `b` or `c`, as likely; after a token that is not named, EOS. A name is one
+    byte or a special token, and several of one length are separated by white space.
+    """
+
+    def make(folder: Any, follows: dict[str, str]) -> Any:
+        import torch
+
+        ids = tiny_tokenizer.get_vocab()
+        model = tiny_llama(tie_word_embeddings=False)
+        with torch.no_grad():
+            for layer in model.model.layers:  # what stays is the embedding of the last token
+                layer.self_attn.o_proj.weight.zero_()
+                layer.mlp.down_proj.weight.zero_()
+            model.model.embed_tokens.weight.zero_()[:, 0] = 1
+            model.lm_head.weight.zero_()[ids["<|im_end|>"], 0] = 10
+            for place, (before, after) in enumerate(follows.items(), 1):
+                at = ids["\u010a" if before == "\n" else before]
+                model.model.embed_tokens.weight[at, 0] = 0
+                model.model.embed_tokens.weight[at, place] = 1
+                for token in after.split() if " " in after else after:
+                    model.lm_head.weight[ids[token], place] = 10
+        model.save_pretrained(folder)
+        tiny_tokenizer.save_pretrained(folder)
+        return folder
+
+    return make
+
+
 # --- Every skip is printed; a skip whose reason is not in skips.txt fails the run. ---------------
 
 

@@ -123,3 +123,99 @@ def test_a_description_that_nobody_has_is_refused(prefine, home, tmp_path):
     code, _, err = prefine("curate", "shots", home / "pairs.jsonl", *options)
     assert code == 2
     assert "no record has `principal.profile`" in " ".join(err.replace("│", " ").split())
+
+
+# --- Models that write ---
+
+SOLVED = {
+    "schema": "prefine/1",
+    "context": [{"role": "user", "content": "(2 + 2) x 3?"}],
+    "candidates": [
+        {
+            "id": "c0",
+            "messages": [{"role": "assistant", "content": "12"}],
+            "steps": [{"text": "2 + 2 is 4."}, {"text": "4 times 3 is 12."}],
+        }
+    ],
+}
+
+
+@pytest.fixture(scope="session")
+def writer(tmp_path_factory, scripted):
+    """Return a model that says `1`, `0`, or that something was cut off."""
+    return scripted(tmp_path_factory.mktemp("writer") / "writer", {"\n": "10z", "z": "z"})
+
+
+def test_a_model_edits(prefine, writer, tmp_path):
+    rows = [{"prompt": f"Is it {n}?", "completion": "1"} for n in range(30)]
+    (tmp_path / "told.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    words = ("curate", "edits", "told.jsonl", "--set", f"editor={writer}", "--set", "kept=0",
+             "--set", "editor.max_new_tokens=3")  # fmt: skip
+    code, out, err = prefine(*words, "--out", "a.jsonl", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    aside = found["set_aside"]
+    assert aside.keys() == {
+        "the editor changed nothing", "an answer that was cut off at 3 tokens",
+    }  # fmt: skip
+    assert found["records"] + sum(aside.values()) == 30
+    for record in load(tmp_path / "a.jsonl"):
+        assert [c.text for c in record.candidates] == ["1", "0"]
+        origin = record.candidates[1].origin
+        assert (origin.kind, origin.model, origin.parent) == ("edit", "writer", "c0")
+        assert origin.sampling == {"max_new_tokens": 3, "temperature": 1.0, "seed": 0}
+        options = record.meta["curation"][0]["options"]
+        assert options["editor"] == {"max_new_tokens": 3, "model": "writer"}
+    assert str(tmp_path) not in (tmp_path / "a.jsonl").read_text()
+    kept = ("--set", "editor.folder=kept")
+    for name in ("b", "c"):
+        assert prefine(*words, *kept, "--out", f"{name}.jsonl")[0] == 0
+        assert (tmp_path / f"{name}.jsonl").read_text() == (tmp_path / "a.jsonl").read_text()
+    code, _, err = prefine(*words, *kept, "--set", "seed=1", "--out", "d.jsonl")
+    assert (code, "kept holds responses of another" in " ".join(err.split())) == (1, True)
+
+
+def test_a_model_plays_the_student(prefine, writer, tmp_path):
+    rows = [{**SOLVED, "source": {"name": "test", "row": n}} for n in range(20)]
+    (tmp_path / "solved.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    words = ("curate", "tutor", "solved.jsonl", "--out", "turns.jsonl", "--json")
+    code, out, err = prefine(*words, "--set", f"student={writer}", "--set",
+                             "student.max_new_tokens=3")  # fmt: skip
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["set_aside"].keys() == {"an answer that was cut off at 3 tokens"}
+    assert found["records"] + sum(found["set_aside"].values()) == 40
+    said = [r.context[-1].text for r in load("turns.jsonl") if r.tags["student"] == "wrong"]
+    assert set(said) == {"0", "1"}
+
+
+def test_a_function_in_this_folder_edits(prefine, tmp_path):
+    (tmp_path / "editors_of_a_test.py").write_text(
+        "def shout(prompts, completions):\n    return [text + ' NOW' for text in completions]\n"
+    )
+    (tmp_path / "told.jsonl").write_text(json.dumps({"prompt": "Why?", "completion": "Eat it."}))
+    words = ("curate", "edits", "told.jsonl", "--out", "a.jsonl", "--set",
+             "editor=editors_of_a_test:shout")  # fmt: skip
+    assert prefine(*words)[0] == 0
+    (record,) = load(tmp_path / "a.jsonl")
+    assert record.candidates[1].text == "Eat it. NOW"
+    code, _, err = prefine(*words, "--set", "editor.temperature=0.5")
+    assert (code, "is a function, which temperature" in " ".join(err.split())) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("editor.tempo=1", "edits has no option `editor.tempo`. Did you mean `editor.temp"),
+        ("kept.a=1", "edits has no option `kept.a`"),
+        ("editor.temperature=1", "edits needs `editor.model`: give --set editor.model=VALUE"),
+        ("editor=7", "`editor.model` of edits"),
+        ("editor=no/such/model", "no/such/model"),
+    ],
+)
+def test_misuse_of_an_editor(prefine, tmp_path, wrong, said):
+    (tmp_path / "told.jsonl").write_text(json.dumps({"prompt": "Why?", "completion": "Eat it."}))
+    code, _, err = prefine("curate", "edits", "told.jsonl", "--out", "a.jsonl", "--set", wrong)
+    assert code == 2, err
+    assert said in " ".join(err.replace("│", " ").split())
+    assert not (tmp_path / "a.jsonl").exists()

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -51,3 +52,22 @@ def test_help_imports_nothing_heavy(words: tuple[str, ...]):
     )
     assert json.loads(done.stderr) == [0, []]
     assert "prefine" in done.stdout.lower()
+
+
+@pytest.mark.parametrize("operator", ["edits", "tutor"])
+def test_rules_import_no_torch(operator: str, tmp_path: Path):
+    step = {"text": "It is 5 mg."}
+    told = {"id": "c0", "messages": [{"role": "assistant", "content": "It is 5 mg."}]}
+    record = {
+        "schema": "prefine/1", "source": {"name": "test", "row": 0},
+        "context": [{"role": "user", "content": "How much?"}],
+        "candidates": [{**told, "steps": [step]}],
+    }  # fmt: skip
+    (tmp_path / "told.jsonl").write_text(json.dumps(record))
+    words = ("curate", operator, str(tmp_path / "told.jsonl"), "--out", str(tmp_path / "out.jsonl"))
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, *words], capture_output=True, text=True, check=True
+    )
+    code, found = json.loads(done.stderr.splitlines()[-1])
+    assert code == 0
+    assert not {"torch", "transformers"} & set(found)

@@ -90,6 +90,7 @@ def check(line: str) -> None:
     assert not hasattr(command, "commands") or not words or words[0].startswith("-"), line
     takes_value = {n for p in command.params if not getattr(p, "is_flag", False) for n in p.opts}
     positional, operator = 0, words[0] if words else ""
+    of_operator: list[str] = []
     while words:
         word, words = words[0], words[1:]
         if not word.startswith("--"):
@@ -100,9 +101,11 @@ def check(line: str) -> None:
         if name in takes_value and not value:
             value, words = words[0], words[1:]
         if name == "--set" and command.name == "curate":
-            build(operator, dotted([value]))
+            of_operator.append(value)  # some options mean nothing without others
         elif name == "--set":
             check_key(value.partition("=")[0])
+    if of_operator:
+        build(operator, dotted(of_operator))
     most = sum(1 if p.nargs > 0 else 100 for p in command.params if is_argument(p))
     assert positional <= most, f"{line}: too many words"
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from prefine.curation import Edits
-from prefine.curation.edits import RULES, applied, possible
+from prefine.curation import Edits, Writer, curate, options_of
+from prefine.curation.rules import RULES, applied, possible
 from prefine.errors import ConfigError
-from prefine.records import Message, Part
+from prefine.records import Message, Part, Records
 from prefine.records.votes import SetAside
 
 TEXT = "The dose is 5 mg. It was given to Anna Berg on Monday and did not help."
@@ -105,3 +105,137 @@ def test_the_seed_decides(make_record):
 def test_options_that_make_no_sense(wrong: dict[str, Any]):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         Edits(**wrong)
+
+
+# --- A model that edits ---
+
+
+@pytest.fixture
+def editor(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return `make({response: its edited form})`, a function as an editor; others come back."""
+
+    def make(edited: dict[str, str]) -> Writer:
+        def write(prompts: list[str], completions: list[str]) -> list[str]:
+            return [edited.get(text, text) for text in completions]
+
+        monkeypatch.setattr("prefine.curation.edits.written_for_tests", write, raising=False)
+        return Writer("prefine.curation.edits:written_for_tests")
+
+    return make
+
+
+def test_an_editor_makes_the_copy_that_loses(make_record, editor):
+    writer = editor({" It is 5 mg. Rest.\n": "It is 50 mg, for Ben. Rest."})
+    records = Records.of([make_record((" It is 5 mg. Rest.\n",))])
+    (made,) = curate(records, Edits(editor=writer))
+    worse = made.candidates[1]
+    assert worse.text == " It is 50 mg, for Ben. Rest.\n", "white space around it stays"
+    assert (worse.origin.kind, worse.origin.model, worse.origin.parent) == (
+        "edit", "prefine.curation.edits:written_for_tests", "c0",
+    )  # fmt: skip
+    verdict, edit = made.judgments
+    assert (verdict.winner, verdict.kind) == ("c0", "pair")
+    assert (edit.edit_from, edit.edit_to) == ("c0", "c0-edited")
+    assert [(op["kind"], op["start"], op["old"], op["new"]) for op in edit.ops] == [
+        ("model", 6, " 5", " 50"), ("model", 11, "", ", for Ben"),
+    ]  # fmt: skip
+    assert made.meta["curation"][0]["options"]["editor"] == writer.options()
+
+
+def test_a_corrected_response_wins(make_record, vote, editor):
+    """Of what was judged only what lost is corrected; of what was not, everything."""
+    writer = editor({"It is 6.": "It is 4.", "It is 5.": "It is 4."})
+    operator = Edits(editor=writer, direction="better")
+    judged = make_record(("It is 5.", "It is 6."), [vote("c0")])
+    (made,) = curate(Records.of([judged]), operator)
+    assert [c.text for c in made.candidates] == ["It is 6.", "It is 4."]
+    assert made.judgments[0].winner == "c1-edited"
+    (row,) = made_rows(Records.of([made]))
+    assert "It is 4." in row["responses"][0]
+    assert len(curate(Records.of([make_record(("It is 5.", "It is 6."))]), operator)) == 2
+
+
+def made_rows(records: Records) -> list[Any]:
+    return list(records.pairs().rows)
+
+
+def test_answers_that_are_no_edits_are_counted(make_record, editor):
+    writer = editor({"It is 5.": "No.", "Empty.": " "})
+    picture = Message("user", (Part("image", uri="a.png"),))
+    records = Records.of(
+        [
+            make_record(("Same.", "It is 5.", "Empty.", " ")),
+            make_record(("It is 5.",), context=(picture,), row=1),
+        ]
+    )
+    with pytest.raises(ConfigError, match="has not written about this record"):
+        list(Edits(editor=writer)(records[0]))
+    made = curate(records, Edits(editor=writer))
+    assert len(made) == 0
+    assert dict(made.set_aside) == {
+        "the editor changed nothing": 1,
+        "the editor kept too few words": 1,
+        "an empty answer": 1,
+        "an empty response": 1,
+        "the prompt is more than text, which an editor does not see": 1,
+    }
+    assert len(curate(records, Edits(editor=writer, kept=0))) == 1
+
+
+def test_kept_is_a_bound_on_both_texts(make_record, editor):
+    """Of `It is 5 mg .` 3 words of 5 stay, since ` It` is another; of the longer text 3 of 11."""
+    records = Records.of([make_record(("It is 5 mg.",))])
+    writer = editor({"It is 5 mg.": "Sure, here it goes: It is 50 mg."})
+    lengths = [len(curate(records, Edits(editor=writer, kept=kept))) for kept in (0.27, 0.28)]
+    assert lengths == [1, 0], "Sure , here it goes : It is 50 mg ."
+
+
+def test_training_finds_the_tokens_that_an_editor_changed(make_record, editor, tiny_tokenizer):
+    """By bytes here: only the 0 was put in."""
+    from prefine.adapters import CausalLM
+    from prefine.adapters.alignment import edited
+
+    writer = editor({"It is 5 mg.": "It is 50 mg."})
+    made = curate(Records.of([make_record(("It is 5 mg.",))]), Edits(editor=writer))
+    row = CausalLM(tiny_tokenizer).prepare(made.pairs()).dataset[0]
+    ids = dict(zip(row["roles"], row["response"], strict=True))
+    good, worse = edited(ids["chosen"], ids["rejected"])
+    assert not good.any()
+    assert (
+        tiny_tokenizer.decode([i for i, flag in zip(ids["rejected"], worse, strict=True) if flag])
+        == "0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"direction": "better"}, "`direction=better` asks for corrections"),
+        ({"direction": "sideways"}, "`direction` must be worse or better"),
+        ({"kept": 0.5}, "`kept` guards against an editor"),
+        ({"kept": 2.0, "editor": Writer("m")}, "`kept` must lie within 0 and 1"),
+        ({"kinds": ("number",), "editor": Writer("m")}, "`kinds` are of rules"),
+        ({"count": 1, "editor": Writer("m:f")}, "`count=1` does nothing"),
+        ({"count": 1, "editor": Writer("m"), "direction": "better"}, "`count=1` does nothing"),
+        ({"count": 1, "editor": Writer("m", instruction="{response}")}, "`count=1` does nothing"),
+    ],
+)
+def test_options_that_mean_nothing_together(wrong: dict[str, Any], said: str):
+    with pytest.raises(ConfigError, match=said):
+        Edits(**wrong)
+
+
+def test_the_count_stands_in_the_instruction(monkeypatch: pytest.MonkeyPatch, make_record):
+    asked: list[str] = []
+
+    def write(self: Writer, requests: Any, instruction: str, **more: Any) -> dict[str, str]:
+        asked.append(instruction)
+        return {one.key: "It is 6." for one in requests}
+
+    monkeypatch.setattr(Writer, "write", write)
+    records = Records.of([make_record(("It is 5.",))])
+    assert len(curate(records, Edits(editor=Writer("m"), count=7))) == 1
+    curate(records, Edits(editor=Writer("m", instruction="{response} {count}")))
+    assert "at most 7 places" in asked[0]
+    assert asked[1] == "{response} 2"
+    assert options_of(Edits(editor=Writer("m")))["editor"] == {"model": "m"}

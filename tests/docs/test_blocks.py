@@ -50,7 +50,10 @@ HOW_TO: dict[str, tuple[str, ...]] = {
 
 WRITTEN = {
     "how-to/coming-from-trl.md": ("out/trl/model",),
-    "how-to/curate.md": ("goals.jsonl", "shots.jsonl", "edits.jsonl", "out/salt/model"),
+    "how-to/curate.md": (
+        *("goals.jsonl", "shots.jsonl", "edits.jsonl", "miles.jsonl"),
+        "out/salt/model",
+    ),
     "how-to/iterate.md": ("out/principles/3-train-1/done.json", "out/by-hand/model"),
     "how-to/keep-learning.md": ("out/simpo/model", "exported/both/adapter_model.safetensors"),
     "how-to/leave-the-house.md": ("exported/policy", "exported/merged", "exported/reward"),

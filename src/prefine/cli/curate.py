@@ -18,7 +18,7 @@ from prefine.cli.data import (
     Split,
     read,
 )
-from prefine.cli.train import dotted
+from prefine.cli.train import dotted, look_here
 from prefine.errors import ConfigError, RecordError
 
 
@@ -57,6 +57,7 @@ def curate(
     from prefine.curation import curate as work
     from prefine.curation.catalogue import build
 
+    look_here()
     doing = build(operator, dotted(set_ or []))
     records = read(
         source, format, split, config, revision, max_rejects, rejects, keep_column, rename, license

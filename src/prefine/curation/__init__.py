@@ -2,12 +2,22 @@
 
 from prefine.curation.edits import Edits
 from prefine.curation.goals import Goals
-from prefine.curation.operator import LooksFirst, Made, Operator, curate, derived, options_of
+from prefine.curation.operator import (
+    AsksFirst,
+    LooksFirst,
+    Made,
+    Operator,
+    curate,
+    derived,
+    options_of,
+)
 from prefine.curation.shots import Shots
 from prefine.curation.streams import Streams
 from prefine.curation.tutor import Tutor
+from prefine.curation.writer import Writer
 
 __all__ = [
+    "AsksFirst",
     "Edits",
     "Goals",
     "LooksFirst",
@@ -16,6 +26,7 @@ __all__ = [
     "Shots",
     "Streams",
     "Tutor",
+    "Writer",
     "curate",
     "derived",
     "options_of",

@@ -1,136 +1,76 @@
-"""Worse responses made of good ones: numbers, negations and names changed by rule."""
+"""Bad responses made of good ones by rule or by a model, or good ones that it makes of bad ones."""
 
 import random
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
+from prefine.curation.differences import differences
 from prefine.curation.goals import earlier
 from prefine.curation.operator import Made, derived
+from prefine.curation.rules import RULES, Edit, Kind, applied, possible
+from prefine.curation.writer import Answer, Request, Writer, answer_to, is_text
 from prefine.errors import ConfigError
 from prefine.records import Candidate, Judgment, Message, Origin, Rater, Record
+from prefine.records.message import spoken
 from prefine.records.views import Who
 from prefine.records.votes import Pair, PairRule, SetAside, pairs_of
 
-Kind = Literal["number", "negation", "name"]
-NUMBER = re.compile(r"(?<![\w.,])\d{1,12}(?:\.\d{1,6})?(?!\w)")
-VERBS = "is|are|was|were|has|have|had|can|could|will|would|should|must|may|does|do|did"
-NEGATION = re.compile(rf"\b({VERBS})( not)?\b(?! not)", re.IGNORECASE)
-NAME = re.compile(r"(?<=[\w,;:] )[A-Z][\w-]+(?: [A-Z][\w-]+)*")
-"""Capitalised words, but not at the start of a sentence."""
+KINDS: tuple[Kind, ...] = ("number", "negation", "name")
+COUNT = 2
 
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """One change of a text.
-
-    Attributes:
-        kind: number, negation or name.
-        start: Where the old text starts, in characters.
-        old: What stood there.
-        new: What stands there now.
-    """
-
-    kind: str
-    start: int
-    old: str
-    new: str
-
-
-def changed_number(
-    found: re.Match[str], text: str, others: Sequence[str], rng: random.Random
-) -> str:
-    """Return another number with as many digits after the point."""
-    old = found[0]
-    digits = len(old.partition(".")[2])
-    while True:
-        new = f"{float(old) * rng.choice((0.1, 0.5, 2, 10)) + rng.randint(1, 9):.{digits}f}"
-        if float(new) != float(old):
-            return new
-
-
-def turned(found: re.Match[str], text: str, others: Sequence[str], rng: random.Random) -> str:
-    """Return a verb with `not` behind it, or without."""
-    return found[1] if found[2] else f"{found[1]} not"
-
-
-def other_name(
-    found: re.Match[str], text: str, others: Sequence[str], rng: random.Random
-) -> str | None:
-    """Return another name of the text or of its prompt."""
-    names = {one for part in (text, *others) for one in NAME.findall(part)} - {found[0]}
-    return rng.choice(sorted(names)) if names else None
-
-
-Change = Callable[[re.Match[str], str, Sequence[str], random.Random], str | None]
-RULES: dict[str, tuple[re.Pattern[str], Change]] = {
-    "number": (NUMBER, changed_number),
-    "negation": (NEGATION, turned),
-    "name": (NAME, other_name),
+SHOWN = "\n\nThe request:\n{prompt}\n\nThe response:\n{response}"
+INSTRUCTIONS = {
+    "worse": (
+        "Below are a request and a response to it. Make the response factually wrong in at most "
+        "{count} places: change a fact, leave one out that matters, or add one that nothing in the "
+        "request supports. Keep every other word as it is. Write the edited response and nothing "
+        "else." + SHOWN
+    ),
+    "better": (
+        "Below are a request and a response to it. Correct the facts of the response: change what "
+        "is wrong, take out what nothing in the request supports, and add what matters and is "
+        "missing. Keep every other word as it is. Write the corrected response and nothing else."
+        + SHOWN
+    ),
 }
-
-
-def possible(
-    text: str, others: Sequence[str], kinds: Sequence[str], rng: random.Random
-) -> list[Edit]:
-    """Return an edit of every place of a text that a rule knows, in order; none overlap.
-
-    Example:
-        >>> text = "The dose is 5 mg for Anna."
-        >>> [edit.old for edit in possible(text, ["For Ben?"], list(RULES), random.Random(0))]
-        ['is', '5', 'Anna']
-    """
-    edits: list[Edit] = []
-    for kind in kinds:
-        pattern, change = RULES[kind]
-        for found in pattern.finditer(text):
-            new = change(found, text, others, rng)
-            if new is not None:
-                edits.append(Edit(kind, found.start(), found[0], new))
-    kept: list[Edit] = []
-    for edit in sorted(edits, key=lambda edit: edit.start):
-        if not kept or edit.start >= kept[-1].start + len(kept[-1].old):
-            kept.append(edit)
-    return kept
-
-
-def applied(text: str, edits: Sequence[Edit]) -> str:
-    """Return a text with edits that do not overlap.
-
-    Example:
-        >>> applied("5 mg", [Edit("number", 0, "5", "50")])
-        '50 mg'
-    """
-    for edit in sorted(edits, key=lambda edit: -edit.start):
-        text = text[: edit.start] + edit.new + text[edit.start + len(edit.old) :]
-    return text
+"""What an editor is asked, by direction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edits:
-    """A good response against a copy of it in which facts are changed by rule.
+    """A good response against a copy of it in which facts are changed, by rule or by a model.
 
     A record that was judged gives a pair for each response that won and is never beaten; one that
     nobody judged is a demonstration, and each of its responses gives a pair. The edited response
     names its parent, and an `edit` judgment holds what was changed; what raters had said stands
     under `"<aspect>, before edits"`. `salt` and `dpo` train on such pairs.
 
-    Rules know no facts: a changed number is wrong only if the number was right and mattered.
+    Rules know no facts: a changed number is wrong only if the number was right and mattered. Nor
+    does anybody check a model's edits: the verdict is what it was asked for.
+
+    With `direction=better` a model corrects each response that lost and never won, or each of a
+    record that nobody judged, and the corrected one wins.
 
     Attributes:
         kinds: number, negation (`not` set or taken away after a verb such as `is`), name (another
-            one of the response or its prompt, so there must be two).
-        count: Most edits of a response, in places drawn at random.
+            one of the response or its prompt, so there must be two). Of rules alone.
+        count: Most edits of a response, in places drawn at random; {count} in an instruction.
+        editor: Who edits in place of rules: a model, or `module:function`.
+        direction: worse, or better, which takes an editor.
+        kept: Least share of words that an editor leaves as they were, of either text; None for a
+            half. An answer that keeps fewer is another response, or none.
         aspect: Which aspect of the judgments says what is good, and which the new verdict has.
-        seed: Of places and changes.
+        seed: Of places and changes, or of what the editor draws.
+        answers: What the editor wrote, found by `with_answers`.
 
     Raises:
-        ConfigError: If `count` is below 1 or a kind is none.
+        ConfigError: If `count` is below 1 or a kind is none, or an option has no meaning beside the
+            others; from a call, if there is an editor that was not asked yet.
 
     Source:
-        The high-to-low direction of SYNFAC-EDIT, Mishra et al. 2024, arXiv:2402.13919, with rules
-        where the paper asks a model for one or two edits.
+        SYNFAC-EDIT, Mishra et al. 2024, arXiv:2402.13919: its two directions, and a model that
+        edits. The rules, and the words of the instructions, are ours.
 
     Example:
         >>> from prefine.records import load
@@ -142,26 +82,81 @@ class Edits:
 
     name: ClassVar[str] = "edits"
 
-    kinds: tuple[Kind, ...] = ("number", "negation", "name")
-    count: int = 2
+    kinds: tuple[Kind, ...] = KINDS
+    count: int = COUNT
+    editor: Writer | None = None
+    direction: Literal["worse", "better"] = "worse"
+    kept: float | None = None
     aspect: str = "overall"
     seed: int = 0
+    answers: Mapping[str, Answer] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.count < 1:
             raise ConfigError(f"`count` must be at least 1, got {self.count}.")
         if not self.kinds or set(self.kinds) - set(RULES):
             raise ConfigError(f"`kinds` must be of {', '.join(RULES)}, got {list(self.kinds)}.")
+        if self.direction not in INSTRUCTIONS:
+            raise ConfigError(f"`direction` must be worse or better, got {self.direction!r}.")
+        if self.kept is not None and not 0 <= self.kept <= 1:
+            raise ConfigError(f"`kept` must lie within 0 and 1, got {self.kept}.")
+        if self.editor is None:
+            self._check_rules()
+        else:
+            self._check_editor(self.editor)
+
+    def _check_rules(self) -> None:
+        if self.direction == "better":
+            raise ConfigError(
+                "`direction=better` asks for corrections, and rules know no facts to correct. Name "
+                "a model that does: editor=MODEL."
+            )
+        if self.kept is not None:
+            raise ConfigError(
+                "`kept` guards against an editor that writes something else, and rules never do. "
+                "Leave it out, or name an editor."
+            )
+
+    def _check_editor(self, editor: Writer) -> None:
+        if self.kinds != KINDS:
+            raise ConfigError(
+                "`kinds` are of rules, and a model edits here. Say in editor.instruction what it "
+                "is to change, or leave the editor out."
+            )
+        unread = editor.is_function or "{count}" not in self._asked_of(editor)
+        if self.count != COUNT and unread:
+            raise ConfigError(
+                f"`count={self.count}` does nothing: no {{count}} stands in what the editor is "
+                "asked. Leave `count` out, or put {count} into editor.instruction."
+            )
+
+    def _asked_of(self, editor: Writer) -> str:
+        return editor.instruction or INSTRUCTIONS[self.direction]
+
+    def with_answers(self, records: Iterable[Record], *, progress: bool = False) -> "Edits":
+        """Return the operator with what its editor wrote for these records, if it has one."""
+        if self.editor is None:
+            return self
+        requests = (one for record in records for one in self._requests(record))
+        instruction = self._asked_of(self.editor).replace("{count}", str(self.count))
+        answers = self.editor.write(requests, instruction, seed=self.seed, progress=progress)
+        return replace(self, answers=answers)
+
+    def _requests(self, record: Record) -> Iterator[Request]:
+        for one in self._picked(record):
+            if isinstance(one, Candidate) and not _unread(record, one):
+                yield Request(_key(record, one), spoken(record.context), one.text)
 
     def __call__(self, record: Record) -> Made:
-        """Yield a pair for each good response, or why there is none."""
+        """Yield a pair for each response that is edited, or why there is none."""
         number = 0
-        for good in self._good(record):
-            made = good if isinstance(good, SetAside) else self._pair(record, good, number)
+        for one in self._picked(record):
+            made = one if isinstance(one, SetAside) else self._pair(record, one, number)
             number += isinstance(made, Record)
             yield made
 
-    def _good(self, record: Record) -> list[Candidate | SetAside]:
+    def _picked(self, record: Record) -> list[Candidate | SetAside]:
+        """Return the responses to edit, and why groups of judgments name none."""
         if not record.judgments:
             return list(record.candidates) or [SetAside("no response")]
         won: set[str] = set()
@@ -177,35 +172,78 @@ class Edits:
                     lost.add(pair.rejected)
                 else:
                     aside.append(pair)
-        return aside + [c for c in record.candidates if c.id in won - lost]
+        picked = won - lost if self.direction == "worse" else lost - won
+        return aside + [c for c in record.candidates if c.id in picked]
 
-    def _pair(self, record: Record, good: Candidate, number: int) -> Record | SetAside:
-        if len(good.messages) != 1 or not isinstance(good.messages[0].content, str):
+    def _pair(self, record: Record, old: Candidate, number: int) -> Record | SetAside:
+        if not _is_one_text(old):
             return SetAside("the response is more than one text")
-        text = good.messages[0].content
-        rng = random.Random(f"{self.seed}/{record.id}/{good.id}")
-        edits = possible(text, [message.text for message in record.context], self.kinds, rng)
-        if not edits:
-            return SetAside("nothing that a rule can edit")
-        picked = sorted(rng.sample(edits, min(self.count, len(edits))), key=lambda edit: edit.start)
-        worse = self._worse(good, applied(text, picked))
+        by = self._by_rule if self.editor is None else self._by_editor
+        text = old.text
+        edits = by(record, old, text)
+        if isinstance(edits, SetAside):
+            return edits
+        new = self._edited(old, applied(text, edits))
+        names = (old.id, new.id)
+        winner = old.id if self.direction == "worse" else new.id
+        ops = tuple({"kind": e.kind, "start": e.start, "old": e.old, "new": e.new} for e in edits)
         rater = Rater(self.name, "rule")
-        names = (good.id, worse.id)
-        ops = tuple({"kind": e.kind, "start": e.start, "old": e.old, "new": e.new} for e in picked)
         verdicts = (
-            Judgment("edits", "pair", names, rater, self.aspect, winner=good.id),
+            Judgment("edits", "pair", names, rater, self.aspect, winner=winner),
             Judgment(
                 "ops", "edit", names, rater, self.aspect,
-                edit_from=good.id, edit_to=worse.id, ops=ops,
+                edit_from=old.id, edit_to=new.id, ops=ops,
             ),
         )  # fmt: skip
         return derived(
             record, self, number,
-            candidates=(good, worse),
+            candidates=(old, new),
             judgments=(*verdicts, *earlier(record.judgments, names, ", before edits")),
         )  # fmt: skip
 
-    def _worse(self, good: Candidate, text: str) -> Candidate:
-        message: Message = replace(good.messages[0], content=text)
-        origin = Origin("edit", parent=good.id)
-        return Candidate(f"{good.id}-edited", (message,), origin)
+    def _by_rule(self, record: Record, old: Candidate, text: str) -> list[Edit] | SetAside:
+        rng = random.Random(f"{self.seed}/{record.id}/{old.id}")
+        edits = possible(text, [message.text for message in record.context], self.kinds, rng)
+        if not edits:
+            return SetAside("nothing that a rule can edit")
+        return sorted(rng.sample(edits, min(self.count, len(edits))), key=lambda edit: edit.start)
+
+    def _by_editor(self, record: Record, old: Candidate, text: str) -> list[Edit] | SetAside:
+        if reason := _unread(record, old):
+            return SetAside(reason)
+        answer = answer_to(_key(record, old), self.answers, "editor")
+        if isinstance(answer, SetAside):
+            return answer
+        if answer == text.strip():
+            return SetAside("the editor changed nothing")
+        before, _, after = text.partition(text.strip())
+        edits, kept = differences(text, f"{before}{answer}{after}", "model")
+        if kept < (0.5 if self.kept is None else self.kept):
+            return SetAside("the editor kept too few words")
+        return edits
+
+    def _edited(self, old: Candidate, text: str) -> Candidate:
+        message: Message = replace(old.messages[0], content=text)
+        origin = Origin("edit", parent=old.id)
+        if self.editor is not None:
+            origin = replace(
+                origin, model=self.editor.called, sampling=self.editor.sampling(self.seed)
+            )
+        return Candidate(f"{old.id}-edited", (message,), origin)
+
+
+def _key(record: Record, old: Candidate) -> str:
+    return f"{record.id}/{old.id}"
+
+
+def _is_one_text(old: Candidate) -> bool:
+    return len(old.messages) == 1 and isinstance(old.messages[0].content, str)
+
+
+def _unread(record: Record, old: Candidate) -> str:
+    """Why an editor is not asked about a response; empty if it is."""
+    if not _is_one_text(old):
+        return "the response is more than one text"
+    if not is_text(record.context):
+        return "the prompt is more than text, which an editor does not see"
+    return "" if old.text.strip() else "an empty response"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from prefine.curation.writer import Writer
 from prefine.records import Record, Records
 from prefine.records.votes import SetAside
 
@@ -31,11 +32,26 @@ class LooksFirst(Protocol):
         ...
 
 
+@runtime_checkable
+class AsksFirst(Protocol):
+    """An operator some of whose words a model may write, for all records before the first."""
+
+    def with_answers(self, records: Iterable[Record], *, progress: bool = False) -> Operator:
+        """Return the operator with what was written for these records."""
+        ...
+
+
 def options_of(operator: Operator) -> dict[str, Any]:
     """Return the options of an operator, without what it has learnt of the data."""
     named: Any = operator
     given = {f.name: getattr(named, f.name) for f in fields(named) if f.repr}
-    return {key: list(v) if isinstance(v, tuple) else v for key, v in given.items()}
+    return {key: _plain(value) for key, value in given.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Writer):
+        return value.options()
+    return list(value) if isinstance(value, tuple) else value
 
 
 def derived(record: Record, operator: Operator, number: int, **changes: Any) -> Record:
@@ -85,6 +101,9 @@ def curate(records: Records, operator: Operator, *, progress: bool = False) -> R
         {'no score': 1}
     """
     ready = operator.over(records) if isinstance(operator, LooksFirst) else operator
+    ready = (
+        ready.with_answers(records, progress=progress) if isinstance(ready, AsksFirst) else ready
+    )
     aside: Counter[str] = Counter(records.set_aside)
     return Records.of(
         _made(records, ready, aside, progress),

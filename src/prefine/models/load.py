@@ -47,6 +47,26 @@ def load_policy(name: str, *, dtype: str = "float32", revision: str | None = Non
     return model
 
 
+def load_at_hand(name: str) -> Any:
+    """Load a causal language model onto the accelerator, where there is one."""
+    import torch
+
+    model = load_policy(name)
+    if torch.accelerator.is_available():
+        model = model.to(torch.accelerator.current_accelerator())
+    return model
+
+
+def model_name(model: str) -> str:
+    """Return a model as records name it, without the path of any machine.
+
+    Example:
+        >>> model_name("org/model")
+        'org/model'
+    """
+    return Path(model).name if Path(model).exists() else model
+
+
 def load_reward_model(
     name: str,
     *,

@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import torch
-
 from prefine.errors import ConfigError
-from prefine.models import load_policy, load_tokenizer
+from prefine.models.load import load_at_hand, load_tokenizer, model_name
 from prefine.records import Record
 from prefine.sampling import BeamSampler, Drawing, LanguageSampler
 
@@ -99,7 +96,7 @@ class Answering:
                 )
             sampling |= {"beams": self.beams, "length_penalty": self._penalty}
         if self.reference is not None:
-            sampling |= {"mixture": self.mixture, "reference": _name(self.reference)}
+            sampling |= {"mixture": self.mixture, "reference": model_name(self.reference)}
         return Drawing(self.model, asked, n, seed or 0, self.batch_size, sampling)
 
     def sampler(self) -> LanguageSampler | BeamSampler:
@@ -111,10 +108,10 @@ class Answering:
         tokenizer = load_tokenizer(self.model)
         common: dict[str, Any] = {
             "template": self.template, "max_new_tokens": self.max_new_tokens,
-            "batch_size": self.batch_size, "name": _name(self.model),
+            "batch_size": self.batch_size, "name": model_name(self.model),
         }  # fmt: skip
         if self.beams is not None:
-            network = _at_hand(self.model)
+            network = load_at_hand(self.model)
             return BeamSampler(
                 network, tokenizer, beams=self.beams, length_penalty=self._penalty, **common
             )
@@ -126,9 +123,9 @@ class Answering:
                     "of one is none of the other, and nothing can be drawn from both. Name the "
                     "model that the policy was trained from."
                 )
-            base = _at_hand(self.reference)
+            base = load_at_hand(self.reference)
         return LanguageSampler(
-            _at_hand(self.model), tokenizer, temperature=self._temperature, reference=base,
+            load_at_hand(self.model), tokenizer, temperature=self._temperature, reference=base,
             mixture=self.mixture or 0.0, **common,
         )  # fmt: skip
 
@@ -139,15 +136,3 @@ class Answering:
     @property
     def _penalty(self) -> float:
         return 1.0 if self.length_penalty is None else self.length_penalty
-
-
-def _at_hand(name: str) -> Any:
-    model = load_policy(name)
-    if torch.accelerator.is_available():
-        model = model.to(torch.accelerator.current_accelerator())
-    return model
-
-
-def _name(model: str) -> str:
-    """A model as records name it, without the path of any machine."""
-    return Path(model).name if Path(model).exists() else model

@@ -10,9 +10,9 @@ from prefine.adapters import CausalLM
 from prefine.errors import ConfigError
 from prefine.models import RewardModel, load_policy, load_tokenizer
 from prefine.models.score import score_rows
-from prefine.recipes.functions import ask, function_named
 from prefine.recipes.own_words import Floats, Judge, OwnWords, by_prompt, first_of_each_prompt
 from prefine.records import Records
+from prefine.records.functions import ask, function_named
 
 MEANINGS = {
     "reward_accuracy": "the better response of a held-out pair gained more against the model",
@@ -81,7 +81,7 @@ class Yardstick:
 def judge_of(name: str) -> Judge:
     """Return what rewards answers: a reward model, or `module:function` in TRL's form.
 
-    The function is called as in `recipes.functions.ask`, and returns a number for each answer.
+    The function is called as in `records.functions.ask`, and returns a number for each answer.
 
     Raises:
         ConfigError: If there is no such function.

@@ -7,9 +7,9 @@ import numpy as np
 from prefine.adapters import CausalLM
 from prefine.errors import ConfigError
 from prefine.models import load_policy, load_tokenizer
-from prefine.recipes.functions import ask, function_named
 from prefine.recipes.own_words import Floats, OnModel, OwnWords
 from prefine.records import Record, Records
+from prefine.records.functions import ask, function_named
 
 StanceJudge = Callable[..., Sequence[Mapping[str, float]]]
 """`f(prompts=[...], completions=[...])` returns {stance: probability} for each answer."""

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from prefine.errors import ConfigError
-from prefine.records import Records
 from prefine.records.message import spoken
+from prefine.records.records import Records
 
 
 def function_named(name: str, option: str) -> Callable[..., Any]:
