@@ -67,6 +67,9 @@ def test_misuse(prefine, rated):
     assert (code, "--out FILE" in err) == (2, True)
     code, _, err = prefine("curate", "goals", rated, "--out", "a.jsonl", "--set", "hi=3")
     assert (code, "no option `hi`" in err) == (2, True)
+    before = rated.read_bytes()
+    code, _, err = prefine("curate", "goals", rated, "--out", rated)
+    assert (code, "is the data itself" in err, rated.read_bytes() == before) == (2, True, True)
 
 
 def test_list(prefine):
