@@ -277,6 +277,11 @@ def _interruptible(trainer: PreferenceTrainer) -> Iterator[None]:
                 control.should_save = control.should_training_stop = True
             return control
 
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+            if trainer.interrupted and state.epoch % 1:  # type: ignore[attr-defined]
+                control.should_evaluate = False  # transformers takes a stop for the end of an epoch
+            return control
+
     def stop(number: int, frame: Any) -> None:
         if trainer.interrupted:  # type: ignore[attr-defined]
             raise KeyboardInterrupt
