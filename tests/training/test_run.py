@@ -219,4 +219,5 @@ def test_a_dry_run_checks_everything_and_leaves_nothing(
     header = dry_run(config(home, tmp_path / "run"))
     assert header["rows"]["train"] > 0
     assert "⟦" in capsys.readouterr().err
+    assert header["reference"] == "auto, chosen when it trains"
     assert not (tmp_path / "run").exists()
