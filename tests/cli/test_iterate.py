@@ -34,6 +34,18 @@ def test_a_policy_that_judges_itself(judge: str, home: Path, tmp_path: Path, pre
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_an_objective_may_do_without_a_reference(home: Path, prefine: Call) -> None:
+    code, _, err = prefine(
+        "iterate", home / "pairs.jsonl", "--model", home / "model", "--out", "out", "--judge",
+        "initial", "--rounds", 1, "--responses", 2, "--max-new-tokens", 3, "--objective", "simpo",
+        *(word for key, value in BRIEF.items() for word in ("--set", f"training.{key}={value}")),
+    )  # fmt: skip
+    assert code == 0, err
+    summary = json.loads(Path("out/1-train-0/run/summary.json").read_text(encoding="utf-8"))
+    assert summary["reference"] == "none"
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_reward_model_judges(home: Path, tmp_path: Path, prefine: Call) -> None:
     brief = [word for key, value in BRIEF.items() for word in ("--set", f"training.{key}={value}")]
     code, _, err = prefine(
@@ -43,7 +55,7 @@ def test_a_reward_model_judges(home: Path, tmp_path: Path, prefine: Call) -> Non
     assert code == 0, err
     code, out, err = prefine(
         "iterate", home / "pairs.jsonl", "--model", home / "model", "--out", tmp_path / "out",
-        "--judge", tmp_path / "reward" / "model", "--rounds", 1, "--responses", 3,
+        "--judge", tmp_path / "reward", "--rounds", 1, "--responses", 3,
         "--max-new-tokens", 6, *brief, "--json",
     )  # fmt: skip
     assert code == 0, err
@@ -56,6 +68,7 @@ def test_a_reward_model_judges(home: Path, tmp_path: Path, prefine: Call) -> Non
     [
         (("--set", "optons.beta=1"), "Did you mean options?"),
         (("--objective", "nope"), "There is no objective `nope`"),
+        (("--objective", "plackett_luce"), "rounds train a policy on pairs"),
         (("--objective", "kto"), "--objective kto: rounds train a policy on pairs"),
         (("--objective", "reward"), "There is no objective `reward`"),
         (("--objective", "bradley_terry"), "rounds train a policy on pairs"),

@@ -15,7 +15,7 @@ from prefine.models import load_policy, load_tokenizer
 from prefine.models.folder import ModelFolder, model_of
 from prefine.models.whole import whole_model
 from prefine.objectives import registry
-from prefine.objectives.declare import spec
+from prefine.objectives.declare import Spec, spec
 from prefine.protocols import Comparison
 from prefine.recipes.functions import function_named
 from prefine.recipes.own_words import first_of_each_prompt
@@ -26,6 +26,7 @@ from prefine.sampling import LanguageSampler
 from prefine.storage import write_json
 from prefine.training.beside import check_terms
 from prefine.training.config import RunConfig, parse
+from prefine.training.fit import made_of_kind
 from prefine.training.run import train
 
 OnStage = Callable[[str, int, int], None]
@@ -36,7 +37,7 @@ class Rounds:
     """What is done in each round.
 
     Attributes:
-        model: Where the first round starts; the reference of all.
+        model: Where the first round starts; the reference of all, if the objective has one.
         judge: `self`: the policy of the round; `initial`: the model as it was; else a reward model
             or `module:function`.
         rounds: How many.
@@ -239,11 +240,18 @@ def _training(rounds: Rounds, n: int) -> Any:
 
 def _config(rounds: Rounds, n: int, model: str, data: str, out: str) -> RunConfig:
     votes: Literal["soft", "majority"] = "soft" if rounds.soft else "majority"
-    return parse({
+    config = parse({
         "holdout": 0, **rounds.settings, "objective": rounds.objective, "model": model,
-        "reference": rounds.model, "template": rounds.template, "data": data, "out": out,
-        "seed": rounds.seed + n, "rows": {"votes": votes, "pairs": "all"},
+        "template": rounds.template, "data": data, "out": out, "seed": rounds.seed + n,
+        "rows": {"votes": votes, "pairs": "all"},
     })  # fmt: skip
+    if _declared(config).needs.reference:
+        config.reference = rounds.model
+    return config
+
+
+def _declared(config: RunConfig) -> Spec:
+    return spec(registry.build(config.objective, config.options))
 
 
 def _refuse_unfit(rounds: Rounds) -> None:
@@ -253,11 +261,11 @@ def _refuse_unfit(rounds: Rounds) -> None:
         ConfigError: For an unknown key, an objective that takes no pairs, or no judge.
     """
     config = _config(rounds, 0, rounds.model, "data", "out")
-    declared = spec(registry.build(config.objective, config.options))
-    if declared.data != "pair" or declared.unit == "reward":
+    declared = _declared(config)
+    if made_of_kind(declared) != "pair" or declared.unit == "reward":
         raise ConfigError(
             f"--objective {rounds.objective}: rounds train a policy on pairs of its responses, "
-            f"which this objective does not take. Choose one that does, such as dpo or ipo."
+            "which this objective does not take. Choose one that does, such as dpo or ipo."
         )
     check_terms(config, declared, rounds.objective)
     if rounds.judge in ("self", "initial"):

@@ -27,7 +27,7 @@ from prefine.training.header import announce, describe
 from prefine.training.mixing import Mixing
 from prefine.training.moving_reference import MovingReference
 from prefine.training.plan import Plan, arguments, autocast_of, prepare
-from prefine.training.progress import quieten, use_quiet_progress
+from prefine.training.progress import all_warm_up, quieten, use_quiet_progress
 from prefine.training.reference import ModuleReference, Reference, choose_reference
 from prefine.training.rows import EncodedRows
 from prefine.training.shown import draw_shown
@@ -159,6 +159,7 @@ def _run(
         summary["stopped"] = {"alarm": rule.alarm, "model_of_step": rule.back_to}
         if not quiet and is_main():
             print(rule.told(), file=sys.stderr)
+    summary["notes"] = [*summary["notes"], *all_warm_up(args, trainer.state.max_steps)]
     if isinstance(trainer, ChasingTrainer):
         summary["chase"] = trainer.keep_fast()
     summary |= learnt(plan, trainer)
@@ -277,10 +278,9 @@ def _interruptible(trainer: PreferenceTrainer) -> Iterator[None]:
                 control.should_save = control.should_training_stop = True
             return control
 
-        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if trainer.interrupted and state.epoch % 1:  # type: ignore[attr-defined]
                 control.should_evaluate = False  # transformers takes a stop for the end of an epoch
-            return control
 
     def stop(number: int, frame: Any) -> None:
         if trainer.interrupted:  # type: ignore[attr-defined]
