@@ -1,11 +1,8 @@
 """Progress on standard error; standard output belongs to results."""
 
-import sys
 from typing import Any
 
-from transformers import PrinterCallback, ProgressCallback, TrainingArguments
-
-from prefine.training.distributed import is_main
+from transformers import PrinterCallback, ProgressCallback
 
 SHOWN = {
     "loss": "loss",
@@ -32,26 +29,6 @@ def use_quiet_progress(trainer: Any) -> None:
     if not trainer.args.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(Progress())
-
-
-def all_warm_up(args: TrainingArguments, steps: int) -> list[str]:
-    """Say on standard error, and return, that a run was no longer than its warm-up.
-
-    Args:
-        args: Of the run.
-        steps: Of the optimizer, from the first to the last of a whole run.
-    """
-    warm = args.get_warmup_steps(steps)
-    if args.lr_scheduler_type in ("constant", "reduce_lr_on_plateau") or steps > warm:
-        return []
-    rate = "stayed at 0, and nothing was learnt" if steps == 1 else "never reached its value"
-    note = (
-        f"warm-up took all {steps} steps: the learning rate {rate}. Train longer, or set "
-        "training.warmup_steps=0"
-    )
-    if is_main():
-        print(note, file=sys.stderr)
-    return [note]
 
 
 def quieten() -> None:

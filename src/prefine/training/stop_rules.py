@@ -42,6 +42,11 @@ class StopRule(ABC):
         for row in rows:
             self.see(row)
 
+    @property
+    def least(self) -> int:
+        """Evaluations before which there can be no alarm."""
+        return self.window
+
     @abstractmethod
     def see(self, row: Mapping[str, Any]) -> None:
         """Take in a row of `metrics.jsonl`: of a step, or of an evaluation."""
@@ -110,6 +115,11 @@ class LossRule(StopRule):
     def __init__(self, window: int) -> None:
         super().__init__(window)
         self._losses: list[float] = []
+
+    @property
+    def least(self) -> int:
+        """One more than the window: the lowest stands before it."""
+        return self.window + 1
 
     def see(self, row: Mapping[str, Any]) -> None:
         """Take in the loss of an evaluation."""
