@@ -66,7 +66,7 @@ def test_a_reward_model_judges(home: Path, tmp_path: Path, prefine: Call) -> Non
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--set", "optons.beta=1"), "Did you mean options?"),
+        (("--set", "optionz.beta=1"), "Did you mean options?"),
         (("--objective", "nope"), "There is no objective `nope`"),
         (("--objective", "plackett_luce"), "rounds train a policy on pairs"),
         (("--objective", "kto"), "--objective kto: rounds train a policy on pairs"),

@@ -66,7 +66,7 @@ def test_what_tells_nothing_apart_is_refused(
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("trainig.learning_rate=1", "Did you mean training?"),
+        ("trainingz.learning_rate=1", "Did you mean training?"),
         ("holdout=2", "holdout: "),
         ("degrees.weight=0.1", "degrees: the rounds set these themselves, or nothing in them"),
         ("chase.every=2", "chase: the rounds set these themselves, or nothing in them"),
