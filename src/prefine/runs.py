@@ -31,6 +31,21 @@ ALL_REJECTS = (REJECTS, EVAL_REJECTS, TARGET_REJECTS)
 """Unreadable rows, written before a run starts; a run that did not start may be tried again."""
 
 
+def entries(folder: Path) -> set[str]:
+    """Return the names in a folder that is to be written; none where there is no such folder.
+
+    Raises:
+        RunFolderError: If a file has this name.
+
+    Example:
+        >>> entries(Path("no/such/folder"))
+        set()
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RunFolderError(f"{folder} is a file. Name a folder for --out.")
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+
 class RunFolder:
     """The folder of one run.
 
@@ -93,8 +108,6 @@ class RunFolder:
             RunFolderError: If the folder is not empty and `resume` is false, or `resume` is
                 true and there is nothing to resume.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise RunFolderError(f"{self.path} is a file. Name a folder for --out.")
         filled = self.is_filled()
         if filled and not resume:
             raise RunFolderError(
@@ -111,9 +124,7 @@ class RunFolder:
 
     def is_filled(self) -> bool:
         """Whether the folder holds more than what an attempt that never started left behind."""
-        if not self.path.is_dir():
-            return False
-        return any(path.name not in ALL_REJECTS for path in self.path.iterdir())
+        return not entries(self.path) <= set(ALL_REJECTS)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the resolved configuration."""

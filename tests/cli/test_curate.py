@@ -67,6 +67,9 @@ def test_misuse(prefine, rated):
     assert (code, "--out FILE" in err) == (2, True)
     code, _, err = prefine("curate", "goals", rated, "--out", "a.jsonl", "--set", "hi=3")
     assert (code, "no option `hi`" in err) == (2, True)
+    before = rated.read_bytes()
+    code, _, err = prefine("curate", "goals", rated, "--out", rated)
+    assert (code, "is the data itself" in err, rated.read_bytes() == before) == (2, True, True)
 
 
 def test_list(prefine):
@@ -172,7 +175,7 @@ def test_a_model_edits(prefine, writer, tmp_path):
         assert prefine(*words, *kept, "--out", f"{name}.jsonl")[0] == 0
         assert (tmp_path / f"{name}.jsonl").read_text() == (tmp_path / "a.jsonl").read_text()
     code, _, err = prefine(*words, *kept, "--set", "seed=1", "--out", "d.jsonl")
-    assert (code, "kept holds responses of another" in " ".join(err.split())) == (1, True)
+    assert (code, "kept holds responses that differ in" in " ".join(err.split())) == (1, True)
 
 
 def test_a_model_plays_the_student(prefine, writer, tmp_path):

@@ -59,7 +59,10 @@ def test_degrees_are_learnt_beside_preferences(
     code, text, err = prefine(*words(home, telling, "spo", out, "--json", *more))
     assert code == 0, err
     summary = json.loads(text)
-    assert "(preference) + -0.1 mean over responses of log softmax(vector)" in summary["formula"]
+    assert (
+        "q = p] (preference) + [-0.1 mean over responses of log softmax(vector)"
+        in summary["formula"]
+    )
     assert any("responses: 4" in note or "responses: 3" in note for note in summary["notes"])
     assert any("fewer than 3 key words: they teach the preference" in n for n in summary["notes"])
     assert "reward_accuracy" in summary["metrics"]
@@ -85,7 +88,7 @@ def test_a_dry_run_shows_versions_and_counts_them(
     code, text, err = prefine(*words(home, telling, "spo", tmp_path / "a", "--dry-run", "--json"))
     assert code == 0, err
     assert "damaged_rejected: " in err
-    assert "(preference) + -0.1 mean over responses" in json.loads(text)["formula"]
+    assert "q = p] (preference) + [-0.1 mean over responses" in json.loads(text)["formula"]
     plain = prefine(*words(home, telling, "dpo", tmp_path / "b", "--dry-run", "--json"))
     tokens, fewer = (json.loads(said)["estimate"]["tokens"] for said in (text, plain[1]))
     assert tokens > 1.3 * fewer, "what is computed beside the pairs is estimated, too"

@@ -137,6 +137,8 @@ def test_a_mixture_draws_from_both(
         (("--prompt", "a", "--steps", 3), "--steps: "),
         (("--prompt", "a", "--guidance", 3), "writes text"),
         (("--prompt", "a", "--temperature", 0), "search with one beam"),
+        (("--prompt", "a", "--temperature", "nan"), "a finite number above 0, got nan"),
+        (("--prompt", "a", "--beams", 2, "--length-penalty", "inf"), "a finite number, got inf"),
         (("--prompt", "a", "--beams", 2, "--temperature", 0.5), "so temperature means nothing"),
         (("--prompt", "a", "--beams", 2, "--mixture", 0.5), "so mixture means nothing"),
         (("--prompt", "a", "--beams", 2, "--seed", 0), "a seed does nothing"),
@@ -171,3 +173,10 @@ def test_an_attempt_that_drew_nothing_can_be_repeated(home: Path, prefine: Call)
     assert "no such folder here" in err
     code, _, err = prefine("generate", home / "model", *words)
     assert code == 0, err
+
+
+def test_a_file_is_no_folder(home: Path, tmp_path: Path, prefine: Call) -> None:
+    (tmp_path / "kept.txt").write_text("years of work", encoding="utf-8")
+    code, _, err = prefine("generate", home / "model", "--prompt", "hi", "--out", "kept.txt")
+    assert (code, "kept.txt is a file. Name a folder" in err) == (1, True)
+    assert (tmp_path / "kept.txt").read_text(encoding="utf-8") == "years of work"

@@ -39,7 +39,7 @@ def test_both_terms_are_learnt_and_told_apart(
     code, text, err = prefine(*words(home, explained, objective, out, "--json"))
     assert code == 0, err
     summary = json.loads(text)
-    assert "-0.5 l / n (rationale)" in summary["formula"] or "-1 l / n" in summary["formula"]
+    assert "[-0.5 l / n] (rationale)" in summary["formula"] or "-1 l / n" in summary["formula"]
     assert any("pairs have no reason" in note for note in summary["notes"])
     assert "reward_accuracy" in summary["metrics"] or objective == "rationale-orpo"
     steps = [json.loads(line) for line in (out / "metrics.jsonl").read_text("utf-8").splitlines()]
@@ -58,7 +58,7 @@ def test_the_published_sum_is_an_option(
         *words(home, explained, "rationale_dpo", tmp_path / "run", *more, "--json")
     )
     assert code == 0, err
-    assert "-log sigma(0.001 l) (rationale)" in json.loads(text)["formula"]
+    assert "[-log sigma(0.001 l)] (rationale)" in json.loads(text)["formula"]
     assert "Two responses to the above were compared." in err
 
 

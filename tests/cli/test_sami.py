@@ -61,3 +61,26 @@ def test_what_tells_nothing_apart_is_refused(
     code, _, err = prefine(*words)
     assert code == 2
     assert message in err
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("trainingz.learning_rate=1", "Did you mean training?"),
+        ("holdout=2", "holdout: "),
+        ("degrees.weight=0.1", "degrees: the rounds set these themselves, or nothing in them"),
+        ("chase.every=2", "chase: the rounds set these themselves, or nothing in them"),
+    ],
+)
+def test_a_mistake_is_found_before_anything_is_drawn(
+    setting: str, message: str, words: tuple[Any, ...], prefine: Call
+) -> None:
+    code, _, err = prefine(*words, "--set", setting)
+    assert (code, message in err) == (2, True), err
+    assert not Path("out").exists()
+
+
+def test_a_file_is_no_folder(words: tuple[Any, ...], prefine: Call) -> None:
+    Path("out").write_text("years of work", encoding="utf-8")
+    code, _, err = prefine(*words)
+    assert (code, "out is a file. Name a folder" in err) == (1, True)

@@ -165,7 +165,10 @@ def test_a_model_that_learnt_wait_1_lags_one_word(
     assert json.loads(out)["average_lagging"] == found["average_lagging"]
     code, _, err = prefine(*told, "--threshold", "0.999999")
     assert code == 1, "it reads no more than it must, and so comes to no end"
-    assert "cut after 30 tokens (6)" in err or "cut after 30 tokens (16)" in err
+    assert "cut after 30 tokens (6)" in err, (
+        "as many sources as asked for, whatever becomes of them"
+    )
+    assert "Raise --max-new-tokens" in err
 
 
 def test_latency_misuse(home: Path, streams: str, pairs: Path, prefine: Call) -> None:
@@ -173,6 +176,10 @@ def test_latency_misuse(home: Path, streams: str, pairs: Path, prefine: Call) ->
     assert (code, "there is no trajectory (nothing is read" in err) == (1, True)
     code, _, err = prefine("evaluate", "latency", streams, "--samples", 3)
     assert (code, "name one, --model" in err) == (2, True)
+    code, _, err = prefine(
+        "evaluate", "latency", streams, "--threshold", 0.2, "--max-new-tokens", 9
+    )
+    assert (code, "--threshold, --max-new-tokens: for translations of a model" in err) == (2, True)
     code, _, err = prefine("evaluate", "latency", streams, "--unit", "line")
     assert (code, "--unit must be word or character" in err) == (2, True)
     code, _, err = prefine("evaluate", "latency", streams, "--model", home / "model")

@@ -87,6 +87,19 @@ def test_rows_of_another_width_are_named(tmp_path: Path) -> None:
         read(tmp_path / "runs.csv")
 
 
+def test_a_table_without_runs_says_so(tmp_path: Path) -> None:
+    (tmp_path / "runs.csv").write_text("data,loss,reward,seed\n", encoding="utf-8")
+    with pytest.raises(RecordError, match=r"runs\.csv holds no runs"):
+        read(tmp_path / "runs.csv")
+
+
+def test_levels_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    text = "data,loss,reward,seed\nno\xe9,b,1,0\nno\xe8,b,1,1\n"
+    (tmp_path / "runs.csv").write_bytes(text.encode("latin-1"))
+    with pytest.raises(RecordError, match="line 2: 'data' is not text in UTF-8"):
+        read(tmp_path / "runs.csv")
+
+
 def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "runs.txt").write_text("data", encoding="utf-8")
     with pytest.raises(RecordError, match="is no table"):

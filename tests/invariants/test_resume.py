@@ -46,6 +46,7 @@ def run(
     count: int = 0,
     *flags: str,
     objective: str = "kto",
+    every: dict[str, Any] | None = None,
 ) -> int:
     """Train in a process of its own; return its exit code."""
     config = {
@@ -55,7 +56,7 @@ def run(
             "use_cpu": True, "learning_rate": 3e-3, "num_train_epochs": 2,
             "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2,
             "save_strategy": "steps", "save_steps": 3, "save_total_limit": 9,
-            "eval_strategy": "steps", "eval_steps": 4,
+            "eval_strategy": "steps", "eval_steps": 4, **(every or {}),
         },
     }  # fmt: skip
     path = home / f"{name}.yaml"
@@ -114,6 +115,17 @@ def test_an_interrupt_saves_and_stops(home: Path, unbroken: dict[str, Path]) -> 
     assert saved - whole, "it must save where it was stopped, not only where it would have saved"
     run(home, "interrupted", "none", 0, "--resume")
     assert_same(unbroken["kto"], home / "interrupted")
+
+
+@pytest.mark.parametrize("count", [4, 5])  # in an epoch of five steps, and at its end
+def test_an_interrupt_is_no_end_of_an_epoch(home: Path, count: int) -> None:
+    """transformers evaluates where an epoch ends, and takes a stop for that."""
+    every = {"save_strategy": "epoch", "eval_strategy": "epoch"}
+    whole, broken = f"epochs{count}", f"broken{count}"
+    run(home, whole, every=every)
+    assert run(home, broken, "interrupt", count - 1, every=every) != 0
+    run(home, broken, "none", 0, "--resume", every=every)
+    assert_same(home / whole, home / broken)
 
 
 def test_a_filled_folder_is_refused_without_resume(unbroken: dict[str, Path]) -> None:

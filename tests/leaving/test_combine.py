@@ -83,6 +83,8 @@ def test_adapters_that_do_not_add_up(
 ) -> None:
     with pytest.raises(ConfigError, match="two adapters or more, got 1"):
         adapters_of(adapters[:1])
+    with pytest.raises(ConfigError, match="named twice"):
+        adapters_of([adapters[0], f"{adapters[0]}/model"])
     with pytest.raises(ConfigError, match="holds the policy"):
         adapters_of([adapters[0], str(finished("dpo"))])
     with pytest.raises(ConfigError, match="adapters of a reward model"):

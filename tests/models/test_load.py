@@ -77,6 +77,7 @@ def test_adapters_of_a_policy_come_merged(policy: str, tmp_path: Path, tiny_toke
     torch.testing.assert_close(logits(merged), logits(lora), rtol=0, atol=1e-5)
     assert (logits(merged) - logits(load_policy(policy))).abs().max() > 0.1
     assert not [name for name in merged.state_dict() if "lora" in name]
+    assert all(p.requires_grad for p in merged.parameters()), "it may be trained as a whole"
 
 
 def test_adapters_of_a_reward_bring_their_head(policy: str, tmp_path: Path) -> None:
@@ -143,6 +144,10 @@ def test_what_is_not_there_is_named(tmp_path: Path, policy: str) -> None:
         load_policy("no/such")
     with pytest.raises(ConfigError, match="this folder could not be loaded"):
         load_policy(str(tmp_path))
+    (tmp_path / "run" / "model").mkdir(parents=True)
+    (tmp_path / "run" / "run.yaml").write_text("objective: dpo\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"folder of a run. Its model is in .*run/model\."):
+        load_policy(str(tmp_path / "run"))
     with pytest.raises(ConfigError, match=r"`dtype` must be one of float32.*'int8'"):
         load_policy(policy, dtype="int8")
 

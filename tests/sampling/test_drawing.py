@@ -112,7 +112,7 @@ def test_folders_of_others_are_refused(sampler: LanguageSampler, tmp_path: Path)
         draw_responses(lambda: sampler, drawing(), tmp_path / "out")
     for changed in ({"seed": 4}, {"model": "other"}, {"n": 1}, {"asked": ASKED[:4]}):
         name = {"asked": "prompts"}.get(*changed, *changed)
-        with pytest.raises(RunFolderError, match=f"another {name}"):
+        with pytest.raises(RunFolderError, match=f"differ in {name}"):
             draw_responses(lambda: sampler, drawing(**changed), tmp_path / "out", resume=True)
     settings = json.loads((tmp_path / "out" / "generate.json").read_text(encoding="utf-8"))
     assert settings["seed"] == 3

@@ -326,6 +326,7 @@ def test_a_run_leaves_ordinary_adapters(configure: Configure) -> None:
         ("dpo", {"rows": {"instructions": {"intra": 1.0}}}, "adds rows that are no plain pairs"),
         ("dpo", {"rows": {"ties": "keep"}}, "nobody can lead"),
         ("dpo", {"training": {"optim": "lomo"}}, "inside the backward pass"),
+        ("dpo", {"training": {"load_best_model_at_end": True}}, "which of the two was fast"),
     ],
 )
 def test_what_knows_one_policy_is_refused(

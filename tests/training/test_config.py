@@ -30,6 +30,8 @@ def test_a_configuration_survives_yaml() -> None:
         ({"max_length": 1}, "max_length: .*greater than or equal to 2"),
         ({"seed": "later"}, "seed: .*valid integer"),
         ({"model": None}, "model: "),
+        ({"degrees": 3}, r"degrees: this is a block of keys, such as --set degrees\.weight=\.\.\."),
+        ({"mixing": {"by": "x"}}, r"mixing\.toward: this is needed. Pass --set mixing\.toward="),
     ],
     ids=lambda v: ".".join(v) if isinstance(v, dict) else None,
 )

@@ -110,6 +110,11 @@ def test_no_holdout_is_no_holdout(tmp_path: Path, configure: Any, tiny_tokenizer
     assert (len(data.train), data.held_out, data.held_out_view) == (40, None, None)
 
 
+def test_too_few_prompts_to_hold_out(tmp_path: Path, configure: Any, tiny_tokenizer: Any) -> None:
+    with pytest.raises(ConfigError, match=r"holdout=0\.001: of 40 records.*holdout=0 to train"):
+        fetch(tmp_path, configure, tiny_tokenizer, dpo, holdout=0.001)
+
+
 @pytest.mark.parametrize("where", ["train", "held out"])
 def test_a_field_that_nothing_reads_is_refused_on_either_side(
     tmp_path: Path, configure: Any, tiny_tokenizer: Any, where: str

@@ -234,6 +234,34 @@ def test_a_run_starts_where_dpo_does_and_saves_no_head(home: Path, tmp_path: Pat
     assert head["weight"].abs().max() > 0.05, "it learns at its own rate"
 
 
+def test_reasons_and_degrees_stand_side_by_side(home: Path, tmp_path: Path) -> None:
+    """Three terms: each is what it is by itself, and the loss is their sum."""
+    rows = map(json.loads, (home / "pairs.jsonl").read_text(encoding="utf-8").splitlines())
+    rows = [{**row, "rationale": f"it has {n}"} for n, row in enumerate(rows)]
+    data = tmp_path / "reasons.jsonl"
+    data.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    reasons = {"gamma": 0.5}
+    runs: dict[str, dict[str, Any]] = {
+        "both": {"rationale": reasons}, "degrees": {},
+        "reasons": {"rationale": reasons, "degrees": None},
+    }  # fmt: skip
+    for name, more in runs.items():
+        train(config(home, tmp_path / name, data=str(data), holdout=0.25, **more), quiet=True)
+    both, degrees, why = (steps_of(tmp_path / name)[0] for name in runs)
+    assert both["degrees/loss"] == pytest.approx(0.1 * math.log(3), abs=1e-6)
+    assert both["preference/loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert both["rationale/loss"] == pytest.approx(why["rationale/loss"], abs=1e-5)
+    for name in ("accuracy", "loss"):
+        assert both[f"degrees/{name}"] == pytest.approx(degrees[f"degrees/{name}"], abs=1e-6)
+    for row in steps_of(tmp_path / "both"):
+        terms = sum(row[f"{name}/loss"] for name in ("preference", "rationale", "degrees"))
+        assert row["loss"] == pytest.approx(terms, abs=1e-5)
+    lines = (tmp_path / "both" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    for row in [row for row in map(json.loads, lines) if "eval_loss" in row]:
+        terms = sum(row[f"eval_{name}/loss"] for name in ("preference", "rationale", "degrees"))
+        assert row["eval_loss"] == pytest.approx(terms, abs=1e-5)
+
+
 def test_what_is_held_out_is_what_dpo_holds_out(home: Path, tmp_path: Path) -> None:
     """So that runs with and without the term are compared row by row."""
     kept: list[list[dict[str, Any]]] = []

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 from prefine.errors import ConfigError, ObjectiveError, RecordError, ReferenceMismatch
 from prefine.training.config import parse
@@ -213,10 +214,37 @@ def test_pairs_do_not_train_a_list_objective(home: Path, tmp_path: Path) -> None
         train(config(home, tmp_path / "run", "plackett_luce"), quiet=True)
 
 
+@pytest.mark.parametrize(
+    ("training", "says"),
+    [
+        ({"max_steps": 1}, "stayed at 0, and nothing was learnt"),
+        ({"max_steps": 2, "warmup_steps": 3}, "never reached its value"),
+        ({"max_steps": 1, "warmup_steps": 0}, None),
+        ({"max_steps": 1, "lr_scheduler_type": "constant"}, None),
+        ({"max_steps": 2}, None),
+    ],
+)
+def test_a_run_that_is_all_warm_up_says_so(
+    training: dict[str, Any], says: str | None, home: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    result = train(config(home, tmp_path / "run", training=training), quiet=True)
+    said = [note for note in result.summary["notes"] if "warm-up took all" in note]
+    assert len(said) == (says is not None)
+    assert ("warm-up took all" in capsys.readouterr().err) == (says is not None)
+    if says is not None:
+        assert says in said[0]
+    start = load_file(home / "model" / "model.safetensors")
+    found = load_file(result.folder / "model" / "model.safetensors")
+    moved = any(not found[name].equal(start[name]) for name in found)
+    assert moved == (says is None or "never" in says)
+
+
 def test_a_dry_run_checks_everything_and_leaves_nothing(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     header = dry_run(config(home, tmp_path / "run"))
     assert header["rows"]["train"] > 0
     assert "⟦" in capsys.readouterr().err
+    assert header["reference"] == "auto, chosen when it trains"
     assert not (tmp_path / "run").exists()

@@ -1,6 +1,9 @@
 """A run that goes too far is stopped, and its model is the one from before."""
 
 import json
+import os
+import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from prefine.adapters import CausalLM
 from prefine.errors import ConfigError
 from prefine.models import load_policy
 from prefine.records import load
+from prefine.runs import RunFolder
 from prefine.scores import Needs
 from prefine.training.config import parse
 from prefine.training.run import train
@@ -100,6 +104,16 @@ def config(home: Path, out: Path, **more: Any) -> Any:
     return parse({**given, **more})
 
 
+def turned(home: Path, folder: Path) -> dict[str, Any]:
+    """Keys of a run whose held-out loss grows, the more is learnt."""
+    swap = {"chosen": "rejected", "rejected": "chosen"}
+    pairs = map(json.loads, (home / "pairs.jsonl").read_text(encoding="utf-8").splitlines())
+    rows = [{swap.get(key, key): value for key, value in pair.items()} for pair in pairs]
+    path = folder / "turned.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return {"holdout": 0, "eval_data": str(path), "stop_early": {"by": "loss", "window": 3}}
+
+
 @pytest.mark.usefixtures("undrawn")
 def test_a_run_stops_and_gives_the_model_from_before(home: Path, tmp_path: Path) -> None:
     result = train(config(home, tmp_path / "run"), quiet=True)
@@ -120,22 +134,61 @@ def test_a_run_stops_and_gives_the_model_from_before(home: Path, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_a_run_that_was_cut_off_after_the_alarm_takes_no_step_more(
+    home: Path, tmp_path: Path
+) -> None:
+    whole = train(config(home, tmp_path / "run"), quiet=True)
+    files = ("metrics.jsonl", "model/model.safetensors")
+    before = [(whole.folder / name).read_bytes() for name in files]
+    shutil.rmtree(whole.folder / "model")
+    (whole.folder / "summary.json").unlink()
+    again = train(config(home, tmp_path / "run"), quiet=True, resume=True)
+    assert [(whole.folder / name).read_bytes() for name in files] == before
+    assert again.summary["stopped"] == whole.summary["stopped"]
+    assert again.summary["steps"] == whole.summary["steps"]
+    assert again.summary["metrics"] == whole.summary["metrics"]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_checkpoints_of_interrupts_push_none_out_that_may_be_wanted(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = turned(home, tmp_path)
+    whole = train(config(home, tmp_path / "whole", **more), quiet=True)
+    least = whole.summary["stopped"]["model_of_step"]
+    append, broken = RunFolder.append, set[int]()
+
+    def interrupted(self: RunFolder, row: dict[str, Any]) -> None:
+        append(self, row)
+        if row["step"] in (least + 1, least + 5) and row["step"] not in broken:
+            broken.add(row["step"])
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(RunFolder, "append", interrupted)
+    for resume in (False, True):
+        with pytest.raises(KeyboardInterrupt):
+            train(config(home, tmp_path / "run", **more), quiet=True, resume=resume)
+    result = train(config(home, tmp_path / "run", **more), quiet=True, resume=True)
+    assert len(broken) == 2
+    assert result.summary["stopped"] == whole.summary["stopped"]
+    assert result.summary["metrics"] == whole.summary["metrics"]
+    rows = [(run.folder / "metrics.jsonl").read_bytes() for run in (whole, result)]
+    assert rows[0] == rows[1]
+
+
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("objective", ["dpo", "kto"])
 def test_a_run_stops_where_the_held_out_loss_is_least(
     objective: str, home: Path, tmp_path: Path
 ) -> None:
-    turned = tmp_path / "turned.jsonl"  # the more is learnt, the higher is the loss on these
-    swap = {"chosen": "rejected", "rejected": "chosen"}
-    pairs = map(json.loads, (home / "pairs.jsonl").read_text(encoding="utf-8").splitlines())
-    rows = [{swap.get(key, key): value for key, value in pair.items()} for pair in pairs]
-    turned.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    more = {"holdout": 0, "eval_data": str(turned), "stop_early": {"by": "loss", "window": 3}}
+    more = turned(home, tmp_path)
     result = train(config(home, tmp_path / "run", objective=objective, **more), quiet=True)
     stopped = result.summary["stopped"]
     lines = (result.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     losses = {row["step"]: row["eval_loss"] for row in map(json.loads, lines) if "eval_loss" in row}
     assert stopped["model_of_step"] == min(losses, key=lambda step: losses[step])
     assert stopped["alarm"] == stopped["model_of_step"] + 6 == max(losses) < 40
+    assert not any("to tell anything" in note for note in result.summary["notes"])
     assert any("has not come down" in note for note in result.summary["notes"])
 
 
@@ -165,6 +218,7 @@ def test_without_an_alarm_nothing_changes(home: Path, tmp_path: Path) -> None:
     result = train(config(home, tmp_path / "run", training=calm, stop_early=stop), quiet=True)
     assert "stopped" not in result.summary
     assert result.summary["steps"] == 4
+    assert any("stop_early saw 2 evaluations and needs 5" in n for n in result.summary["notes"])
 
 
 @pytest.mark.parametrize(
@@ -175,7 +229,7 @@ def test_without_an_alarm_nothing_changes(home: Path, tmp_path: Path) -> None:
         ({"training": {"eval_strategy": "no"}}, "reads evaluations"),
         ({"training": {"save_strategy": "no"}}, "one must be saved at each"),
         ({"training": {"save_steps": 3}}, "one must be saved at each"),
-        ({"training": {"save_total_limit": 2}}, "3 checkpoints must be kept"),
+        ({"training": {"save_total_limit": 2}}, "4 checkpoints must be kept"),
         ({"stop_early": {"window": 1}}, "stop_early.window"),
     ],
 )

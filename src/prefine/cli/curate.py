@@ -54,6 +54,11 @@ def curate(
             "Say what to do, with which data, and where it goes: prefine curate OPERATOR DATA "
             "--out FILE. The operators: prefine curate --list."
         )
+    if Path(source).resolve() == out.resolve():
+        raise ConfigError(
+            f"--out {out} is the data itself, which would be lost: what is set aside is not "
+            "written. Name another file."
+        )
     from prefine.curation import curate as work
     from prefine.curation.catalogue import build
 

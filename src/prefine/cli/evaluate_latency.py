@@ -27,14 +27,16 @@ def latency(
         str, typer.Option(help="What is counted of what was written: word or character.")
     ] = "word",
     threshold: Annotated[
-        float, typer.Option(help="With --model: read where that is likelier than this.")
-    ] = 0.5,
+        float | None,
+        typer.Option(help="With --model: read where that is likelier than this, 0.5 by default."),
+    ] = None,
     samples: Annotated[
         int | None, typer.Option(help="With --model: sources that are translated.", min=1)
     ] = None,
     max_new_tokens: Annotated[
-        int, typer.Option(help="With --model: longest translation.", min=1)
-    ] = 256,
+        int | None,
+        typer.Option(help="With --model: longest translation, 256 by default.", min=1),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="With --model: file for its trajectories, .jsonl.")
     ] = None,
@@ -51,9 +53,12 @@ def latency(
 
     if unit not in UNITS:
         raise ConfigError(f"--unit must be {' or '.join(UNITS)}, got {unit!r}.")
-    if model is None and (samples is not None or out is not None):
-        given = "--samples" if samples is not None else "--out"
-        raise ConfigError(f"{given} is for translations of a model: name one, --model.")
+    of_model = {"samples": samples, "out": out, "threshold": threshold,
+                "max-new-tokens": max_new_tokens}  # fmt: skip
+    given = [f"--{name}" for name, value in of_model.items() if value is not None]
+    if model is None and given:
+        raise ConfigError(f"{', '.join(given)}: for translations of a model; name one, --model.")
+    threshold, longest = 0.5 if threshold is None else threshold, max_new_tokens or 256
     if out is not None and out.exists():
         raise ConfigError(f"{out} is there already. Name another file with --out.")
     aside: Counter[str] = Counter()
@@ -61,7 +66,7 @@ def latency(
     facts = {"data": records.source, "format": records.format, "rejects": records.rejects.count}
     if model is not None:
         translated = _translated(
-            records, model, aside, read, threshold, samples, max_new_tokens, progress=not as_json
+            records, model, aside, read, threshold, samples, longest, progress=not as_json
         )
         records = Records.of(translated)
         facts |= {"model": model, "threshold": threshold, "sources": len(translated)}
@@ -70,7 +75,8 @@ def latency(
     paths, clusters = _paths(records, read, unit, aside)
     if not paths:
         said = "; ".join(f"{reason} ({count})" for reason, count in aside.items())
-        raise RecordError(f"{data}: there is no trajectory ({said or 'it is empty'}).")
+        longer = " Raise --max-new-tokens, or train it to end." if "cut after" in said else ""
+        raise RecordError(f"{data}: there is no trajectory ({said or 'it is empty'}).{longer}")
     report = latency_report(paths, clusters)
     if as_json:
         facts |= {"trajectories": len(paths), "set_aside": dict(aside)}
@@ -133,10 +139,11 @@ def _translated(
     )
     origin = Origin("model", model=Path(model).name)
     found: dict[str, Any] = {}
+    seen: set[str] = set()
     for record in tqdm(records, "sources", disable=not progress):
-        if len(found) == samples:
+        if len(seen) == samples:
             break
-        if record.cluster in found or not record.candidates:
+        if record.cluster in seen or not record.candidates:
             continue
         told = record.candidates[0].messages
         try:
@@ -144,6 +151,7 @@ def _translated(
         except RecordError as error:
             aside[str(error)] += 1
             continue
+        seen.add(record.cluster)
         messages, finished = translate(record, revealed(told))
         if not finished:
             aside[f"cut after {longest} tokens"] += 1

@@ -104,8 +104,9 @@ def generate(
 
 def _draw(model: str, asked: list[Any], out: Path, **options: Any) -> tuple[dict[str, Any], str]:
     from prefine.models.picture_samples import draw_pictures
+    from prefine.runs import entries
 
-    if out.exists() and any(out.iterdir()):
+    if entries(out):
         raise ConfigError(f"{out} is not empty. Name another folder.")
     captions = [_caption(record) for record in asked]
     made = draw_pictures(model, captions, out, **options)

@@ -80,6 +80,8 @@ def read_runs(
             )
         seen[at] = where
         runs.append(run)
+    if not runs:
+        raise RecordError(f"{path.name} holds no runs.")
     levels = {name: list(dict.fromkeys(str(run[name]) for run in runs)) for name in factors}
     return RunTable(runs, _first(levels, against or {}))
 
@@ -106,6 +108,10 @@ def _level(row: Row, name: str) -> str:
     assert row.value is not None
     value = row.value[name]
     if isinstance(value, str) and value.strip():
+        if not _is_text(value):
+            raise RecordError(
+                f"{_where(row)}: {name!r} is not text in UTF-8. Save the table as such."
+            )
         return value.strip()
     if isinstance(value, bool | int | float):
         return json.dumps(value)
@@ -143,3 +149,12 @@ def _first(
         name: sorted(found, key=lambda level: level != against.get(name, found[0]))
         for name, found in levels.items()
     }
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written; bytes that are no UTF-8 are read as lone surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

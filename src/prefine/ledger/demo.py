@@ -17,6 +17,7 @@ from pathlib import Path
 from prefine.errors import RunFolderError
 from prefine.ledger.demo_report import write_picture, write_report
 from prefine.ledger.demo_seed import Json, Settings, Stage, run_seed
+from prefine.runs import entries
 from prefine.statistics import t_interval
 from prefine.storage import atomic_folder, json_hash, write_json
 
@@ -133,9 +134,7 @@ def criteria(summary: Json) -> list[Criterion]:
 
 
 def _open(folder: Path, resume: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise RunFolderError(f"{folder} is a file. Name a folder for --out.")
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if not entries(folder):
         return
     if not (folder / "seeds").is_dir():
         raise RunFolderError(

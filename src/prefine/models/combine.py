@@ -47,6 +47,8 @@ def adapters_of(names: Sequence[str]) -> list[ModelFolder]:
     if len(names) < 2:
         raise ConfigError(f"A combination needs two adapters or more, got {len(names)}.")
     found = [ModelFolder.read(name) for name in names]
+    if len({folder.path.resolve() for folder in found}) < len(found):
+        raise ConfigError("The same adapters are named twice, and shares of them mean nothing.")
     for folder in found:
         if not folder.is_adapter or folder.is_reward:
             raise ConfigError(

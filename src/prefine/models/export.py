@@ -15,6 +15,7 @@ from prefine.models.picture_export import export_pictures
 from prefine.models.pictures import adapters_stand_on, is_picture_model
 from prefine.models.reward import RewardCard
 from prefine.models.template import template_for_others
+from prefine.runs import entries
 from prefine.storage import atomic_folder, write_json
 
 LEFT_OUT = (*RUNS_CODE, ".part")
@@ -90,7 +91,7 @@ def new_folder(out: Path | str) -> Path:
         RunFolderError: If it is not empty.
     """
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if entries(out):
         raise RunFolderError(f"{out} is not empty. Name another folder for --out.")
     return out
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prefine.errors import ConfigError
+from prefine.runs import RunFolder
 
 logger = logging.getLogger("prefine.models")
 
@@ -125,7 +126,8 @@ def _merged(auto: Any, folder: Path, made_up: Starts, more: dict[str, Any]) -> A
     if made_up and config.task_type == "CAUSAL_LM":
         config.task_type = None  # a trunk is taken over, and it writes no words
     model = PeftModel.from_pretrained(base, str(folder), config=config)
-    return model.merge_and_unload()  # type: ignore[operator]
+    merged: Any = model.merge_and_unload()  # type: ignore[operator]
+    return merged.requires_grad_(True)  # peft froze the base, and a loaded model may be trained
 
 
 def _complete(auto: Any, name: str, made_up: Starts, **options: Any) -> Any:
@@ -154,6 +156,11 @@ def _load(auto: Any, name: str, **options: Any) -> Any:
         with _quietly():
             return auto.from_pretrained(name, **options)
     except (OSError, ValueError, RuntimeError) as error:
+        run = RunFolder(name)
+        if run.config_file.is_file() and run.model.is_dir():
+            raise ConfigError(
+                f"model {name!r}: this is the folder of a run. Its model is in {run.model}."
+            ) from None
         where = "folder" if Path(name).exists() else "name (no such folder here)"
         raise ConfigError(f"model {name!r}: this {where} could not be loaded. {error}") from error
 

@@ -89,7 +89,7 @@ def chasing(
     def declare(options: Options) -> Spec:
         inner = spec(loss, **options)
         term = "+" if role == "fast" else "-"
-        formula = f"{inner.formula} {term} {alpha:g} [-log sigma({beta:g} (m_fast - m_slow))]"
+        formula = f"[{inner.formula}] {term} {alpha:g} [-log sigma({beta:g} (m_fast - m_slow))]"
         needs = inner.needs | Needs(others=frozenset({TWIN}))
         return replace(inner, needs=needs, formula=formula)
 

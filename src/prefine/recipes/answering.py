@@ -1,5 +1,6 @@
 """How a policy answers prompts: drawn at a temperature, from a mixture, or found by a search."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,10 +47,10 @@ class Answering:
 
     def __post_init__(self) -> None:
         """Check what no sampler would."""
-        if self._temperature <= 0:
+        if not 0 < self._temperature < math.inf:
             raise ConfigError(
-                f"`temperature` must be above 0, got {self.temperature}. For the likeliest token "
-                "each time, search with one beam."
+                f"`temperature` must be a finite number above 0, got {self.temperature}. For the "
+                "likeliest token each time, search with one beam."
             )
         if self.beams is not None:
             self._refuse_chance(["temperature", "reference", "mixture"])
@@ -57,6 +58,11 @@ class Answering:
             raise ConfigError(
                 "A length penalty compares what a search of several beams finds, and there is one "
                 "beam or none. Raise the number of beams, or remove it."
+            )
+        if not math.isfinite(self._penalty):
+            raise ConfigError(
+                f"`length_penalty` must be a finite number, got {self._penalty}. 0 compares sums, "
+                "and 1 means over tokens."
             )
         if (self.reference is None) != (not self.mixture):
             raise ConfigError(

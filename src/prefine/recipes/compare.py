@@ -16,6 +16,7 @@ from prefine.recipes.policy_numbers import Yardstick, judge_of
 from prefine.recipes.study import Study
 from prefine.recipes.trials import Trial, plan
 from prefine.records import Records, load
+from prefine.runs import entries
 from prefine.storage import json_hash, write_json
 from prefine.training.config import RunConfig, parse
 from prefine.training.data import load_data
@@ -117,7 +118,7 @@ def _begin(study: Study, resume: bool) -> dict[str, Records]:
 def _refuse_other(study: Study, resume: bool) -> None:
     """Refuse a folder that holds something else."""
     mark = study.out / "study.json"
-    if not study.out.exists() or not any(study.out.iterdir()):
+    if not entries(study.out):
         return
     if not mark.is_file():
         raise RunFolderError(f"{study.out} is not empty and holds no study. Name another.")

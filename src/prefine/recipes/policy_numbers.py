@@ -78,20 +78,34 @@ class Yardstick:
         return words.of_network(network, base, adapter)
 
 
-def judge_of(name: str) -> Judge:
+def judge_of(name: str, option: str = "--reward") -> Judge:
     """Return what rewards answers: a reward model, or `module:function` in TRL's form.
 
     The function is called as in `records.functions.ask`, and returns a number for each answer.
 
+    Args:
+        name: Of either.
+        option: What asked for it, for messages.
+
     Raises:
-        ConfigError: If there is no such function.
+        ConfigError: If there is no such function, or it returns what is no number.
     """
     if ":" not in name or Path(name).exists():
         model = RewardModel.load(name)
         return lambda records: model(records).value[:, 0].numpy()
-    function = function_named(name, "--reward")
+    function = function_named(name, option)
 
-    return lambda records: np.array(ask(function, name, "--reward", records), dtype=np.float64)
+    def numbers(records: Records) -> Floats:
+        answers = ask(function, name, option, records)
+        try:
+            return np.array(answers, dtype=np.float64).reshape(len(answers))
+        except (TypeError, ValueError):
+            raise ConfigError(
+                f"{option} {name} must return one number for each answer, or None; it returned "
+                f"{answers[0]!r} for the first of {len(answers)}."
+            ) from None
+
+    return numbers
 
 
 def _right(gap: Floats) -> Floats:

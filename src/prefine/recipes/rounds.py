@@ -12,18 +12,21 @@ from prefine.errors import ConfigError, RecordError
 from prefine.estimators import ranked_pairs
 from prefine.judges import OptionJudge, RewardComparison
 from prefine.models import load_policy, load_tokenizer
+from prefine.models.folder import ModelFolder, model_of
 from prefine.models.whole import whole_model
 from prefine.objectives import registry
-from prefine.objectives.declare import spec
+from prefine.objectives.declare import Spec, spec
 from prefine.protocols import Comparison
 from prefine.recipes.own_words import first_of_each_prompt
 from prefine.recipes.policy_numbers import judge_of
 from prefine.recipes.stages import Stage, run_stages
 from prefine.records import Judgment, Rater, Record, Records
+from prefine.records.functions import function_named
 from prefine.sampling import LanguageSampler
 from prefine.storage import write_json
-from prefine.training.config import parse
-from prefine.training.presets import expand
+from prefine.training.beside import check_terms
+from prefine.training.config import RunConfig, parse
+from prefine.training.fit import made_of_kind
 from prefine.training.run import train
 
 OnStage = Callable[[str, int, int], None]
@@ -34,7 +37,7 @@ class Rounds:
     """What is done in each round.
 
     Attributes:
-        model: Where the first round starts; the reference of all.
+        model: Where the first round starts; the reference of all, if the objective has one.
         judge: `self`: the policy of the round; `initial`: the model as it was; else a reward model
             or `module:function`.
         rounds: How many.
@@ -110,8 +113,10 @@ def run_rounds(
         on_stage: Called before each stage.
 
     Raises:
+        ConfigError: If a key of a run is unknown, the objective takes no pairs, or nothing judges.
         RecordError: If no pair comes about.
     """
+    _refuse_unfit(rounds)
     prompts = Records.of(first_of_each_prompt(asked))
     stages: list[Stage] = []
     for n in range(rounds.rounds):
@@ -218,32 +223,57 @@ def _sampling(rounds: Rounds, prompts: Records, n: int) -> Any:
 def comparison(rounds: Rounds, network: Any) -> Comparison:
     """Return what compares the responses of a round."""
     if rounds.judge not in ("self", "initial"):
-        return RewardComparison(judge_of(rounds.judge))
+        return RewardComparison(judge_of(model_of(rounds.judge), "--judge"))
     judging = network if rounds.judge == "self" else load_policy(rounds.model)
     adapter = CausalLM(load_tokenizer(rounds.model), template=rounds.template, max_length=None)
     return OptionJudge(judging, adapter)
 
 
 def _training(rounds: Rounds, n: int) -> Any:
-    votes: Literal["soft", "majority"] = "soft" if rounds.soft else "majority"
-
     def run(records: Records, model: str, folder: Path) -> tuple[Records, str]:
         data = folder.parent / f"{2 * n}-sample-{n}" / "records.jsonl"
-        config = {
-            "holdout": 0, **rounds.settings, "objective": rounds.objective, "model": model,
-            "reference": _reference(rounds), "template": rounds.template, "data": str(data),
-            "out": str(folder / "run"), "seed": rounds.seed + n,
-            "rows": {"votes": votes, "pairs": "all"},
-        }  # fmt: skip
-        result = train(parse(config), quiet=True)
+        result = train(_config(rounds, n, model, str(data), str(folder / "run")), quiet=True)
         return records, whole_model(str(result.folder), folder / "merged")
 
     return run
 
 
-def _reference(rounds: Rounds) -> str:
-    """The first model, for an objective that compares with a reference."""
-    options = rounds.settings.get("options") or {}
-    named = expand({"objective": rounds.objective, "options": options})
-    declared = spec(registry.build(named["objective"], named["options"]))
-    return rounds.model if declared.needs.reference else "auto"
+def _config(rounds: Rounds, n: int, model: str, data: str, out: str) -> RunConfig:
+    votes: Literal["soft", "majority"] = "soft" if rounds.soft else "majority"
+    config = parse({
+        "holdout": 0, **rounds.settings, "objective": rounds.objective, "model": model,
+        "template": rounds.template, "data": data, "out": out, "seed": rounds.seed + n,
+        "rows": {"votes": votes, "pairs": "all"},
+    })  # fmt: skip
+    if _declared(config).needs.reference:
+        config.reference = rounds.model
+    return config
+
+
+def _declared(config: RunConfig) -> Spec:
+    return spec(registry.build(config.objective, config.options))
+
+
+def _refuse_unfit(rounds: Rounds) -> None:
+    """Refuse before the first response is drawn what training or judging would refuse after it.
+
+    Raises:
+        ConfigError: For an unknown key, an objective that takes no pairs, or no judge.
+    """
+    config = _config(rounds, 0, rounds.model, "data", "out")
+    declared = _declared(config)
+    if made_of_kind(declared) != "pair" or declared.unit == "reward":
+        raise ConfigError(
+            f"--objective {rounds.objective}: rounds train a policy on pairs of its responses, "
+            "which this objective does not take. Choose one that does, such as dpo or ipo."
+        )
+    check_terms(config, declared, rounds.objective)
+    if rounds.judge in ("self", "initial"):
+        return
+    if Path(rounds.judge).is_dir() and not ModelFolder.read(rounds.judge).is_reward:
+        raise ConfigError(
+            f"--judge {rounds.judge}: this is a model that writes, with no rewards in it. Name a "
+            "reward model, or let a model judge by its words: --judge initial, or self."
+        )
+    if ":" in rounds.judge and not Path(rounds.judge).exists():
+        function_named(rounds.judge, "--judge")

@@ -16,7 +16,7 @@ from prefine.recipes.stages import Run, Stage, run_stages
 from prefine.records import Record, Records
 from prefine.records.grids import GRID, INSTRUCTION
 from prefine.storage import write_json
-from prefine.training.config import parse
+from prefine.training.config import RunConfig, parse
 from prefine.training.plan import LORA_FACTOR
 from prefine.training.run import train
 
@@ -69,7 +69,8 @@ class SamiRounds:
                 f"{self.requests}."
             )
         own = {"objective", "options", "model", "data", "out", "seed", "template", "rows"}
-        own |= {"reference", "reference_update", "mixing", "rationale", "eval_data"}
+        own |= {"reference", "reference_update", "mixing", "rationale", "eval_data", "degrees"}
+        own |= {"chase", "streaming", "denoising", "head_only"}
         if taken := sorted(own & self.settings.keys()):
             raise ConfigError(
                 f"{', '.join(taken)}: the rounds set these themselves, or nothing in them reads "
@@ -113,8 +114,10 @@ def run_sami(
         on_stage: Called before each stage.
 
     Raises:
+        ConfigError: If a key of a run is unknown, or its value makes no sense.
         RecordError: If no request can be put under a constitution.
     """
+    _config(rounds, 0, rounds.model, "data", "out")  # before the first response is drawn
     requests = Records.of(first_of_each_prompt(asked))
     stages: list[Stage] = []
     for n in range(rounds.rounds):
@@ -188,13 +191,16 @@ def _sampling(rounds: SamiRounds, requests: Records, n: int) -> Run:
 
 def _training(rounds: SamiRounds, n: int) -> Run:
     def run(records: Records, model: str, folder: Path) -> tuple[Records, str]:
-        config = {
-            "holdout": 0, "truncate": "drop", **rounds.settings, "objective": OBJECTIVE,
-            "model": model, "template": rounds.template, "seed": rounds.seed + n,
-            "out": str(folder / "run"), "training": rounds.training(),
-            "data": str(folder.parent / f"{2 * n}-sample-{n}" / "records.jsonl"),
-        }  # fmt: skip
-        result = train(parse(config), quiet=True)
+        data = folder.parent / f"{2 * n}-sample-{n}" / "records.jsonl"
+        result = train(_config(rounds, n, model, str(data), str(folder / "run")), quiet=True)
         return records, whole_model(str(result.folder), folder / "merged")
 
     return run
+
+
+def _config(rounds: SamiRounds, n: int, model: str, data: str, out: str) -> RunConfig:
+    return parse({
+        "holdout": 0, "truncate": "drop", **rounds.settings, "objective": OBJECTIVE,
+        "model": model, "template": rounds.template, "seed": rounds.seed + n, "out": out,
+        "training": rounds.training(), "data": data,
+    })  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 
 from prefine.errors import ConfigError, RunFolderError
 from prefine.records import Records, load
+from prefine.runs import entries
 from prefine.storage import json_hash, write_json
 
 Run = Callable[[Records, str, Path], tuple[Records, str]]
@@ -79,7 +80,7 @@ def run_stages(
 
 def _open(out: Path, mark: dict[str, Any], resume: bool) -> None:
     file = out / "program.json"
-    if not out.exists() or not any(out.iterdir()):
+    if not entries(out):
         out.mkdir(parents=True, exist_ok=True)
         write_json(file, mark)
         return

@@ -10,6 +10,7 @@ from typing import Any
 from prefine.errors import RunFolderError
 from prefine.protocols import Rollouts
 from prefine.records import Record, Records
+from prefine.runs import entries
 from prefine.storage import atomic_text, content_hash, json_hash, write_json
 
 SETTINGS, DRAWN, RECORDS = "generate.json", "drawn.jsonl", "records.jsonl"
@@ -141,7 +142,7 @@ def _part(sampler: Sampler, drawing: Drawing, start: int) -> Iterator[Record]:
 
 def _open(out: Path, drawing: Drawing, resume: bool) -> None:
     identity = drawing.identity()
-    names = {path.name for path in out.iterdir()} if out.exists() else set[str]()
+    names = entries(out)
     if names <= {SETTINGS}:  # perhaps of an attempt that drew nothing
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / SETTINGS, identity)
@@ -156,7 +157,7 @@ def _open(out: Path, drawing: Drawing, resume: bool) -> None:
     changed = [key for key in identity if json_hash(before.get(key)) != json_hash(identity[key])]
     if changed:
         raise RunFolderError(
-            f"{out} holds responses of another {', '.join(changed)}, so going on would mix two "
+            f"{out} holds responses that differ in {', '.join(changed)}, so going on would mix two "
             f"samples. Give the settings of its {SETTINGS}, or name another folder."
         )
 

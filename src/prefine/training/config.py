@@ -255,7 +255,14 @@ def _explain(error: Any) -> str:
         model = BLOCKS.get(inside, RunConfig)
         return f"{where}: there is no such key.{_nearest(str(name), set(model.model_fields))}"
     if error["type"] == "missing":
-        return f"{where}: this is needed. Pass --{where}, or write it into the --config file."
+        flag = f"--{where}" if len(error["loc"]) == 1 else f"--set {where}=..."
+        return f"{where}: this is needed. Pass {flag}, or write it into the --config file."
+    if error["type"] == "model_type":
+        keys = ", ".join(BLOCKS[error["loc"]].model_fields)
+        return (
+            f"{where}: this is a block of keys, such as --set {where}.{keys.split(', ')[0]}=..., "
+            f"got {error['input']!r}. Its keys: {keys}."
+        )
     return f"{where}: {error['msg']}, got {error['input']!r}."
 
 

@@ -98,7 +98,14 @@ def load_data(config: RunConfig, declared: Spec, adapter: Adapter, *, name: str)
         facts["rejects"] += held_out.rejects.count
     elif config.holdout > 0:
         sizes = {"train": 1 - config.holdout, "held_out": config.holdout}
-        parts = records.split(by="prompt", sizes=sizes, seed=config.seed)
+        try:
+            parts = records.split(by="prompt", sizes=sizes, seed=config.seed)
+        except ConfigError:
+            raise ConfigError(
+                f"holdout={config.holdout:g}: of {len(records)} records one part gets none. Set "
+                "another share, name held-out rows with --eval-data, or set holdout=0 to train "
+                "on all and measure nothing."
+            ) from None
         records, held_out = parts["train"], parts["held_out"]
     train_view = _whole_view(config, records, declared, name)
     train_view = _with_instructions(train_view, declared, options.instructions, config.seed)

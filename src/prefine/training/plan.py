@@ -65,7 +65,7 @@ class Plan:
         terms = as_terms(self.terms)
         if len(terms) == 1:
             return self.declared.formula
-        return " + ".join(f"{spec(term.objective).formula} ({term.name})" for term in terms)
+        return " + ".join(f"[{spec(term.objective).formula}] ({term.name})" for term in terms)
 
     @property
     def denoising(self) -> DenoisingConfig:

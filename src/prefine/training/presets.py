@@ -55,7 +55,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "flow_dpo": Preset(
         "dpo",
-        "The same for flows, with a beta that does not depend on time (Liu et al. 2025, "
+        "Pairs of pictures for flows, with a beta that does not depend on time (Liu et al. 2025, "
         "arXiv:2501.13918).",
         {"beta": 100.0},
         {**SHARED, "time_weight": "constant"},
@@ -68,7 +68,8 @@ PRESETS: dict[str, Preset] = {
     ),
     "mapl_reward": Preset(
         "margin_reward",
-        "The same for a reward model, where it is exact.",
+        "A reward model of pairs, one response under prompts that it obeys and breaks, and margins "
+        "that such prompts widen or narrow; here the method is exact (arXiv:2505.12845).",
         rows={"instructions": {"intra": 1.0, "inter": 1.0}},
     ),
     "ofs_dpo": Preset(
@@ -88,7 +89,8 @@ PRESETS: dict[str, Preset] = {
     ),
     "rationale_orpo": Preset(
         "orpo",
-        "The same on an objective that needs no reference (RORPO).",
+        "Pairs, and the likelihood of the reason for each, without a reference (RORPO, "
+        "arXiv:2407.14477).",
         rationale={"gamma": 1.0},
     ),
     "rank_dpo": Preset(
@@ -129,7 +131,8 @@ PRESETS: dict[str, Preset] = {
     ),
     "text_kto": Preset(
         "diffusion_kto",
-        "The same, each caption by itself: its own is desirable, a changed one is not (TKTO).",
+        "A picture with a single caption: its own is desirable, a changed one is not (TKTO, "
+        "arXiv:2509.25771).",
         {"beta": 2000.0},
         SHARED,
         {"captions": "swap"},

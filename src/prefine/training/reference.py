@@ -44,7 +44,8 @@ class Identity:
     is_initial_policy: bool
 
     def __str__(self) -> str:
-        return "none" if self.kind == "none" else f"{self.name}, {self.kind}, weights {self.hash}"
+        known = f", weights {self.hash}" if self.hash else ""
+        return "none" if self.kind == "none" else f"{self.name}, {self.kind}{known}"
 
 
 class Reference(Protocol):

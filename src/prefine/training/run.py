@@ -29,6 +29,7 @@ from prefine.training.moving_reference import MovingReference
 from prefine.training.plan import Plan, arguments, autocast_of, prepare
 from prefine.training.progress import quieten, use_quiet_progress
 from prefine.training.reference import ModuleReference, Reference, choose_reference
+from prefine.training.remarks import remarks
 from prefine.training.rows import EncodedRows
 from prefine.training.shown import draw_shown
 from prefine.training.stop_early import StopEarly, go_back
@@ -159,6 +160,7 @@ def _run(
         summary["stopped"] = {"alarm": rule.alarm, "model_of_step": rule.back_to}
         if not quiet and is_main():
             print(rule.told(), file=sys.stderr)
+    summary["notes"] = [*summary["notes"], *remarks(args, trainer.state.max_steps, rule)]
     if isinstance(trainer, ChasingTrainer):
         summary["chase"] = trainer.keep_fast()
     summary |= learnt(plan, trainer)
@@ -272,10 +274,13 @@ def _interruptible(trainer: PreferenceTrainer) -> Iterator[None]:
     trainer.interrupted = False  # type: ignore[attr-defined]
 
     class SaveAndStop(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if trainer.interrupted:  # type: ignore[attr-defined]
                 control.should_save = control.should_training_stop = True
-            return control
+
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if trainer.interrupted and state.epoch % 1:  # type: ignore[attr-defined]
+                control.should_evaluate = False  # transformers takes a stop for the end of an epoch
 
     def stop(number: int, frame: Any) -> None:
         if trainer.interrupted:  # type: ignore[attr-defined]

@@ -1,6 +1,8 @@
 """A run that has gone too far is stopped, and its model taken from before it did."""
 
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,10 +17,27 @@ from prefine.training.stop_rules import StopRule
 
 
 class StopEarly(TrainerCallback):
-    """Ends training once the rule gives the alarm; all processes together."""
+    """Ends training once the rule gives the alarm; all processes together.
+
+    An interrupt leaves a checkpoint where nothing was evaluated. It goes once there is a newer one,
+    or it would push out the one that the rule may go back to.
+    """
 
     def __init__(self, rule: StopRule) -> None:
         self.rule = rule
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Leave the newest checkpoint, and those of evaluations."""
+        if not state.is_world_process_zero:
+            return
+        kept = {f"{CHECKPOINT}{step}" for step in (*self.rule.steps, state.global_step)}
+        for path in Path(args.output_dir).glob(f"{CHECKPOINT}*"):
+            if path.name not in kept:
+                shutil.rmtree(path)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        """Take no step more where the part that is resumed gave the alarm."""
+        return self.on_evaluate(args, state, control)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
         """Look at the rule, which the first process keeps."""
@@ -78,10 +97,11 @@ def stopping_arguments(
                 f"training.{name}={given[name]}: stop_early takes the model from an evaluation "
                 f"step, so one must be saved at each. Leave it out, or set {wanted[name]}."
             )
-    kept = given.get("save_total_limit", window + 1)
-    if kept is not None and kept <= window:
+    most = window + 2  # evaluations, and an interrupt
+    kept = given.get("save_total_limit", most)
+    if kept is not None and kept < most:
         raise ConfigError(
             f"training.save_total_limit={kept}: to go back over stop_early.window={window} "
-            f"evaluations, {window + 1} checkpoints must be kept."
+            f"evaluations, with an interrupt among them, {most} checkpoints must be kept."
         )
     return {**wanted, "save_total_limit": kept}

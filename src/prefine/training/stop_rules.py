@@ -25,6 +25,7 @@ class StopRule(ABC):
     Attributes:
         alarm: Step of the evaluation that gave the alarm, or None.
         back_to: Step of the evaluation whose model is to be taken, or None.
+        steps: Steps of the evaluations that were seen, up to the alarm.
     """
 
     sign: ClassVar[str]
@@ -34,11 +35,17 @@ class StopRule(ABC):
         self.window = window
         self.alarm: int | None = None
         self.back_to: int | None = None
+        self.steps: list[int] = []
 
     def see_all(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Take in rows of `metrics.jsonl`, in order."""
         for row in rows:
             self.see(row)
+
+    @property
+    def least(self) -> int:
+        """Evaluations before which there can be no alarm."""
+        return self.window
 
     @abstractmethod
     def see(self, row: Mapping[str, Any]) -> None:
@@ -72,7 +79,6 @@ class LikelihoodRule(StopRule):
     def __init__(self, window: int) -> None:
         super().__init__(window)
         self._since: list[float] = []
-        self._steps: list[int] = []
         self._seen: dict[str, list[float]] = {name: [] for name in (*SIGNALS, MARGIN)}
 
     def see(self, row: Mapping[str, Any]) -> None:
@@ -82,7 +88,7 @@ class LikelihoodRule(StopRule):
         held = [_named(row, name, "eval_") for name in SIGNALS]
         if self.alarm is not None or None in held or not self._since:
             return
-        self._steps.append(row["step"])
+        self.steps.append(row["step"])
         for name, value in zip(self._seen, (*held, np.mean(self._since)), strict=True):
             self._seen[name].append(float(value))  # type: ignore[arg-type]
         self._since = []
@@ -91,7 +97,7 @@ class LikelihoodRule(StopRule):
         *signals, margins = self._seen.values()
         at = stop_at(signals, margins, window=self.window)
         if at is not None:
-            self.alarm, self.back_to = row["step"], self._steps[at]
+            self.alarm, self.back_to = row["step"], self.steps[at]
 
 
 class LossRule(StopRule):
@@ -108,16 +114,22 @@ class LossRule(StopRule):
 
     def __init__(self, window: int) -> None:
         super().__init__(window)
-        self._seen: list[tuple[float, int]] = []
+        self._losses: list[float] = []
+
+    @property
+    def least(self) -> int:
+        """One more than the window: the lowest stands before it."""
+        return self.window + 1
 
     def see(self, row: Mapping[str, Any]) -> None:
         """Take in the loss of an evaluation."""
         if self.alarm is not None or "eval_loss" not in row:
             return
-        self._seen.append((row["eval_loss"], row["step"]))
-        _, least = min(self._seen)
-        if least == self._seen[-1 - self.window :][0][1] and len(self._seen) > self.window:
-            self.alarm, self.back_to = row["step"], least
+        self._losses.append(row["eval_loss"])
+        self.steps.append(row["step"])
+        least = self._losses.index(min(self._losses))
+        if least == len(self._losses) - 1 - self.window:
+            self.alarm, self.back_to = row["step"], self.steps[least]
 
 
 RULES: Mapping[str, type[StopRule]] = {"loss": LossRule, "likelihood": LikelihoodRule}

@@ -106,6 +106,11 @@ def refuse_chase(config: "RunConfig", objective: Loss, declared: Spec, adapter: 
             f"training.optim={optim} steps inside the backward pass, where both sides would have "
             "one rate. Take another optimizer, such as adamw_torch."
         )
+    if config.training.get("load_best_model_at_end"):
+        raise ConfigError(
+            "training.load_best_model_at_end puts one set of adapters back, and not which of the "
+            "two was fast. Remove it, or take stop_early, which goes back with both."
+        )
     if uses_fsdp() or int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise alone()
 
