@@ -148,6 +148,14 @@ def test_split(run, data, tmp_path):
     }
 
 
+@pytest.mark.parametrize("words", [("convert",), ("export", "--format", "trl_preference")])
+def test_nothing_is_written_over_its_source(run, data, words):
+    before = data.read_bytes()
+    said = run(*words, data, data.parent / "work" / ".." / data.name, fails=ConfigError)
+    assert "is the data itself" in str(said.exception)
+    assert data.read_bytes() == before
+
+
 def test_export_tells_its_losses(run, data, tmp_path):
     out = tmp_path / "out.csv"
     result = run("export", data, out, "--format", "trl_preference", "--from", "trl_preference")

@@ -18,6 +18,7 @@ from prefine.cli.data import (
     Split,
     read,
 )
+from prefine.cli.places import refuse_itself
 from prefine.cli.train import dotted, look_here
 from prefine.errors import ConfigError, RecordError
 
@@ -54,11 +55,7 @@ def curate(
             "Say what to do, with which data, and where it goes: prefine curate OPERATOR DATA "
             "--out FILE. The operators: prefine curate --list."
         )
-    if Path(source).resolve() == out.resolve():
-        raise ConfigError(
-            f"--out {out} is the data itself, which would be lost: what is set aside is not "
-            "written. Name another file."
-        )
+    refuse_itself(source, out)
     from prefine.curation import curate as work
     from prefine.curation.catalogue import build
 

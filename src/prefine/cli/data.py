@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from prefine.cli.places import refuse_itself
 from prefine.errors import ConfigError
 
 app = typer.Typer(
@@ -89,6 +90,7 @@ def convert(
     """Convert a data set to prefine's own records, without loss."""
     if to is not None and f".{to}" not in out.suffixes:
         out = out.with_name(f"{out.name}.{to}")
+    refuse_itself(source, out)
     from prefine.records import convert as write
 
     done = write(
@@ -157,6 +159,7 @@ def export(
     """Write a data set in a public format, and say what is lost."""
     from prefine.records.formats import format_named
 
+    refuse_itself(source, out)
     format_named(to)
     records = read(
         source, format, split, config, revision, max_rejects, rejects, keep_column, rename, license
