@@ -91,7 +91,7 @@ def test_an_empty_table_is_refused(study: Path, prefine: Call) -> None:
     study.write_text(HEAD, encoding="utf-8")
     code, _, err = prefine("evaluate", "factors", study, *ASK)
     assert code == 1
-    assert "two factors or more with two different levels" in err
+    assert "runs.csv holds no runs" in err
 
 
 def test_a_gap_is_refused(study: Path, prefine: Call) -> None:
