@@ -54,10 +54,14 @@ def test_no_more_than_its_depth_is_drawn() -> None:
 
 
 def test_a_closed_one_ends_its_thread() -> None:
-    ahead = Ahead(iter(range(10**9)), depth=2)
+    def source() -> Iterator[int]:
+        for n in range(10**9):
+            time.sleep(0.05 * (n > 0))  # each but the first takes a while to be made
+            yield n
+
+    ahead = Ahead(source(), depth=2)
     next(ahead)
     ahead.close()
-    ahead.thread.join(timeout=10)
-    assert not ahead.thread.is_alive()
+    assert not ahead.thread.is_alive(), "at work when the program ends, it would bring it down"
     with pytest.raises(StopIteration):
         next(ahead)

@@ -1,12 +1,16 @@
 """Batches are made while a step is being computed, so that no step waits for its data."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import Any
 
 PATIENCE = 0.05
 """Seconds between two looks at whether a waiting thread is still wanted."""
+
+LONGEST = 60.0
+"""Seconds that a batch which is being made is waited for."""
 
 
 class Ahead:
@@ -43,14 +47,16 @@ class Ahead:
         return item
 
     def close(self) -> None:
-        """Stop drawing; what waits is dropped."""
+        """Stop drawing; what waits is dropped, and a batch that is being made is waited for.
+
+        A thread that is still at work when the program ends would bring it down.
+        """
         self._closed.set()
         self._ended = self._ended or StopIteration()
-        while True:
-            try:
+        with suppress(Empty):
+            while True:
                 self._queue.get_nowait()
-            except Empty:
-                return
+        self.thread.join(LONGEST)
 
     def _draw(self) -> None:
         try:
